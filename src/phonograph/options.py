@@ -1,0 +1,70 @@
+"""Options that carry their own help, unit and bounds: the one home of default, type and documentation."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, field, fields
+from typing import Any, cast
+
+from phonograph.errors import ConfigurationError
+
+
+def option(
+    default: Any = MISSING,
+    help: str = "",
+    *,
+    choices: tuple[Any, ...] | None = None,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """Declare one documented option of a settings dataclass.
+
+    Parameters
+    ----------
+    default
+        Default value; leave out for a required option.
+    help
+        One sentence, shown in ``phonograph init``, in the docs and in error messages.
+    choices, minimum, above, maximum
+        What :func:`check_options` enforces when the object is made (``above`` is a strict lower bound).
+    """
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum}
+    if default is MISSING:
+        return field(metadata=metadata)
+    if isinstance(default, (list, dict, set)):
+        raise TypeError("option defaults must be immutable")
+    return field(default=default, metadata=metadata)
+
+
+def check_options(settings: Any, where: str = "") -> None:
+    """Check every option of a settings dataclass against its declared choices and bounds.
+
+    Call it first in ``__post_init__``.  Tuples are checked element by element.
+
+    Raises
+    ------
+    ConfigurationError
+        One sentence naming the option, what was expected and what was got.
+    """
+    place = where or type(settings).__name__
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        for element in value if isinstance(value, tuple) else (value,):
+            _check_element(item, element, place)
+
+
+def _check_element(item: Field[Any], element: Any, place: str) -> None:
+    choices = item.metadata.get("choices")
+    if choices is not None and element not in choices:
+        allowed = ", ".join(repr(choice) for choice in choices)
+        raise ConfigurationError(f"{place}.{item.name} must be one of {allowed}; got {element!r}")
+    if not isinstance(element, (int, float)) or isinstance(element, bool):
+        return
+    for bound, holds, words in (
+        ("minimum", lambda limit: element >= limit, "at least"),
+        ("above", lambda limit: element > limit, "greater than"),
+        ("maximum", lambda limit: element <= limit, "at most"),
+    ):
+        limit = cast("float | None", item.metadata.get(bound))
+        if limit is not None and not holds(limit):
+            raise ConfigurationError(f"{place}.{item.name} must be {words} {limit:g}; got {element!r}")
