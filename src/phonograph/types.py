@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phonograph.errors import DataError, InputFileError
+from phonograph.options import check_options, option
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -486,8 +487,11 @@ class Labels:
 class GraphSpec:
     """What an edge is: every pair of atoms and periodic images with 0 < distance < ``cutoff_A``."""
 
-    cutoff_A: float = 5.5
-    convention: str = "all-images"
+    cutoff_A: float = option(5.5, "Edges join atoms closer than this, in Å.", above=0.0, maximum=30.0)
+    convention: str = option("all-images", "Periodic images counted: all of them.", choices=("all-images",))
+
+    def __post_init__(self) -> None:
+        check_options(self, "graphs")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -729,12 +733,45 @@ class Predictions:
         _set(self, "prediction", read_only("prediction", self.prediction, (count,)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetricSummary:
+    """Mean and standard deviation over the models (training seeds) of one line of the cross-test table.
+
+    ``models`` counts the models, ``n`` is their mean number of test samples.  ``skill`` = 1 − MAE/MAE_mean, where
+    MAE_mean belongs to the trivial model that predicts the mean of the training labels: no network is called good
+    unless its skill is above zero.  The ``_sd`` columns are NaN for a single model; all are NaN where undefined.
+    """
+
+    target: str
+    unit: str
+    trained_on: str
+    tested_on: str
+    split: str
+    scope: str
+    models: int
+    n: float
+    mae: float
+    mae_sd: float
+    rmse: float
+    rmse_sd: float
+    r2: float
+    r2_sd: float
+    pearson_r2: float
+    pearson_r2_sd: float
+    skill: float
+    skill_sd: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """Metrics of many models on many collections, with the predictions behind them."""
+    """Metrics of many models on many collections, their summary over seeds, and the predictions behind them.
+
+    Rows with ``model="mean-predictor"`` are the trivial model that predicts the mean of the training labels.
+    """
 
     metrics: tuple[Metric, ...]
     predictions: tuple[Predictions, ...]
+    summary: tuple[MetricSummary, ...] = ()
     warnings: tuple[str, ...] = ()
     origin: Origin = field(default_factory=lambda: Origin(room="evaluation"))
 

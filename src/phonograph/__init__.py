@@ -1,0 +1,75 @@
+"""Phonograph: from a relaxed crystal to a trustworthy, explained model of its properties at temperature.
+
+The eight verbs, in the order in which data flows, are :func:`compute_phonons`, :func:`sample`, :func:`label`,
+:func:`build_graphs`, :func:`fit`, :func:`evaluate`, :func:`explain` and :func:`predict_thermal`;
+:func:`run` composes them.  Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "phonograph.phonons": ("compute_phonons", "relax", "CalculatorForces", "AseForces", "Relaxation", "Renormalisation"),
+    "phonograph.sampling": (
+        "sample",
+        "set_statistics",
+        "ThermalSampler",
+        "PaperEq3Sampler",
+        "PaperEq2Sampler",
+        "MatchedRandomSampler",
+        "Substitution",
+    ),
+    "phonograph.labels": ("label", "ChgnetLabeller", "XtbLabeller", "EmtLabeller", "AseLabeller"),
+    "phonograph.graphs": ("build_graphs",),
+    "phonograph.models": ("GraphConvNet", "predict"),
+    "phonograph.training": ("fit", "make_split", "run_study", "TrainingSettings"),
+    "phonograph.evaluation": ("evaluate", "cross_test"),
+    "phonograph.explanation": ("explain", "GNNExplainerSettings"),
+    "phonograph.thermal": ("predict_thermal",),
+    "phonograph.pipeline": ("run",),
+    "phonograph.config": ("Config", "read_config"),
+    "phonograph.files.structures": ("read_structure",),
+    "phonograph.files.force_constants": ("read_force_constants",),
+    "phonograph.files.bundle": ("load_bundle", "save_bundle"),
+    "phonograph.types": (
+        "Configurations",
+        "Crystal",
+        "Evaluation",
+        "Explainer",
+        "Explanation",
+        "Fitted",
+        "ForceConstants",
+        "GraphModel",
+        "GraphSet",
+        "GraphSpec",
+        "Labeller",
+        "LabelResult",
+        "Labels",
+        "Phonons",
+        "Sampler",
+        "Split",
+        "Study",
+        "ThermalCurve",
+    ),
+    "phonograph.errors": ("UserError",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = ["__version__", *sorted(_HOME_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home on first use, so that ``import phonograph`` does no work."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'phonograph' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,133 @@
+"""The command line: parse → load → call → save → one summary line.  Every command is one public function."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from phonograph.errors import ConfigurationError, UserError
+
+ROOM_COMMANDS = {
+    "phonons": "phonons",
+    "sample": "sampling",
+    "label": "labels",
+    "graphs": "graphs",
+    "train": "training",
+    "evaluate": "evaluation",
+    "explain": "explanation",
+    "predict": "thermal",
+}
+"""Command → the room it runs (with whatever earlier rooms are missing)."""
+
+_HELP = {
+    "phonons": "force constants, harmonic and renormalised at temperature",
+    "sample": "displaced supercells",
+    "label": "properties from electronic-structure engines",
+    "graphs": "radius graphs",
+    "train": "networks",
+    "evaluate": "metrics and cross-tests",
+    "explain": "edge importances",
+    "predict": "the property as a function of temperature",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 done, 2 user error, 130 interrupted (resumable)."""
+    # A closed pipe (`phonograph doctor | head`) is not an error worth a traceback.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    try:
+        command: Callable[[argparse.Namespace], int] = options.function
+        return command(options)
+    except UserError as error:
+        print(f"phonograph: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("phonograph: interrupted; run the same command again to continue", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="phonograph",
+        description="From a relaxed crystal to a trustworthy, explained model of its properties at temperature.",
+    )
+    parser.add_argument("--version", action="version", version=f"phonograph {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_run(commands.add_parser("run", help="all eight rooms and the report"), "all")
+    for name, room in ROOM_COMMANDS.items():
+        number = list(ROOM_COMMANDS).index(name) + 1
+        _add_run(commands.add_parser(name, help=f"room {number}: {_HELP[name]}"), room)
+    _add_run(commands.add_parser("report", help="report.html from what the run folder holds"), "report")
+    init = commands.add_parser("init", help="write a commented configuration for a structure file")
+    init.add_argument("structure", type=Path, help="POSCAR, CONTCAR, .vasp, .cif, .extxyz or phonopy.yaml")
+    init.add_argument("-o", "--output", type=Path, default=Path("phonograph.toml"), help="file to write")
+    init.set_defaults(function=_init)
+    commands.add_parser("doctor", help="which engines are here, and what to install").set_defaults(function=_doctor)
+    commands.add_parser("cite", help="what to cite").set_defaults(function=_cite)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser, upto: str) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG.toml", help="the configuration")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override, for example sampling.n=200"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print the summary line only")
+    parser.set_defaults(function=_run, upto=upto)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from phonograph.config import read_config
+    from phonograph.console import Console
+    from phonograph.pipeline import run
+
+    config = read_config(options.config, options.set)
+    with Console(quiet=options.quiet) as console:
+        result = run(config, options.output, upto=options.upto, progress=console.progress, say=console.say)
+    print(result.summary)  # noqa: T201
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    from phonograph.template import write_template
+
+    if options.output.exists():
+        raise ConfigurationError(f"{options.output} exists and is kept; choose another name with -o")
+    write_template(options.structure, options.output)
+    print(f"wrote {options.output}; next: phonograph run {options.output} -o runs/{options.output.stem}")  # noqa: T201
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from phonograph.doctor import as_text, examine
+
+    findings = examine()
+    print(as_text(findings))  # noqa: T201
+    return 2 if any(finding.required and not finding.found for finding in findings) else 0
+
+
+def _cite(options: argparse.Namespace) -> int:
+    from phonograph.citation import works
+
+    print("\n".join(works()))  # noqa: T201
+    return 0
+
+
+def _version() -> str:
+    from phonograph import __version__
+
+    return __version__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

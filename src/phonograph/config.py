@@ -1,0 +1,445 @@
+"""The configuration: TOML ↔ the same frozen dataclasses that the rooms take."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from phonograph.errors import ConfigurationError, InputFileError
+from phonograph.explanation import GNNExplainerSettings
+from phonograph.labels import ChgnetLabeller, EmtLabeller, XtbLabeller
+from phonograph.models import GraphConvNet
+from phonograph.options import check_options, option
+from phonograph.phonons import CalculatorForces, Relaxation, Renormalisation
+from phonograph.sampling import (
+    MatchedRandomSampler,
+    PaperEq2Sampler,
+    PaperEq3Sampler,
+    Substitution,
+    ThermalSampler,
+)
+from phonograph.tables import convert, from_table, refuse_unknown, to_table
+from phonograph.training import TrainingSettings
+from phonograph.types import PROPERTY_UNITS, GraphSpec, Labeller, Sampler
+
+SAMPLERS: Mapping[str, type] = {
+    "thermal": ThermalSampler,
+    "paper-eq3": PaperEq3Sampler,
+    "paper-eq2": PaperEq2Sampler,
+    "matched-random": MatchedRandomSampler,
+}
+"""TOML name → sampler."""
+
+LABELLERS: Mapping[str, type] = {"chgnet": ChgnetLabeller, "tblite": XtbLabeller, "emt": EmtLabeller}
+"""TOML name → labeller."""
+
+LARGEST_CONFIG_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrystalConfig:
+    """``[crystal]``: the structure and its supercell."""
+
+    file: str = option(
+        "", "Structure file (POSCAR, CONTCAR, .vasp, .cif, .extxyz, phonopy.yaml), relative to this TOML file."
+    )
+    supercell: tuple[int, ...] = option((2, 2, 2), "Three multiples, or nine integers (rows of the supercell matrix).")
+    relaxation: Relaxation | None = None
+
+    def __post_init__(self) -> None:
+        check_options(self, "crystal")
+        if len(self.supercell) not in (3, 9):
+            raise ConfigurationError(f"crystal.supercell must hold 3 or 9 integers; got {len(self.supercell)}")
+
+    @property
+    def matrix(self) -> list[list[int]]:
+        """The supercell matrix as rows."""
+        s = self.supercell
+        if len(s) == 9:
+            return [list(s[0:3]), list(s[3:6]), list(s[6:9])]
+        return [[s[0], 0, 0], [0, s[1], 0], [0, 0, s[2]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhononsConfig:
+    """``[phonons]``: where force constants come from."""
+
+    file: str = option(
+        "",
+        "Force constants you already have: phonopy.yaml, phonopy_params.yaml (also .xz), FORCE_CONSTANTS, "
+        "FORCE_SETS or force_constants.hdf5; empty: finite displacements with [phonons.forces].",
+    )
+    forces: CalculatorForces = field(default_factory=CalculatorForces)
+    renormalisation: Renormalisation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetConfig:
+    """One ``[[sampling.sets]]``: a law of displacements, its size, and an optional solid solution."""
+
+    name: str
+    n: int
+    sampler: Sampler
+    sampler_name: str
+    composition: Substitution | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """``[sampling]``: the sets of displaced supercells."""
+
+    n: int = option(100, "Configurations per set, where a set gives no n of its own.", minimum=1)
+    sets: tuple[SetConfig, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_options(self, "sampling")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsConfig:
+    """``[labels]``: the engines that compute properties."""
+
+    timeout_s: float = option(600.0, "A label that takes longer is stopped and becomes a named hole.", above=0.0)
+    retry_failed: bool = option(False, "Compute labels again that failed in an earlier run.")
+    engines: tuple[Labeller, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_options(self, "labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSetConfig:
+    """One ``[[data.sets]]``: displaced structures (and labels) that you bring; rooms 1–3 are skipped."""
+
+    name: str = option(help="Name of the set.")
+    structures: str = option(help="Multi-frame extxyz, or a folder of POSCAR/CIF files.")
+    labels: str = option("", "CSV with one row per structure; empty: labels are in the extxyz.")
+    units: Mapping[str, str] = field(
+        default_factory=dict, metadata={"help": "Unit of each property whose name does not end in one."}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """``[data]``: sets brought from elsewhere."""
+
+    sets: tuple[DataSetConfig, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """``[training]``: which networks are trained on which sets."""
+
+    targets: tuple[str, ...] = option(("band_gap_eV",), "Label columns to learn, one model each.")
+    collections: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict,
+        metadata={"help": "Name → sets trained on together; empty: each set alone, and 'combined' of all."},
+    )
+    seeds: tuple[int, ...] = option((0, 1, 2), "Each seed draws its own split, initial weights and shuffling.")
+    fractions: tuple[float, ...] = option((0.70, 0.15, 0.15), "Train, validation and test share; groups stay together.")
+    study_architectures: tuple[int, ...] = option(
+        (), "Paper architectures (1–6) to rank on the last collection; empty: no study.", minimum=1, maximum=6
+    )
+    model: GraphConvNet = field(default_factory=GraphConvNet)
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def __post_init__(self) -> None:
+        check_options(self, "training")
+        if len(self.fractions) != 3 or abs(sum(self.fractions) - 1.0) > 1e-6 or min(self.fractions) <= 0:
+            raise ConfigurationError(
+                f"training.fractions must be three positive shares that add up to 1; got {list(self.fractions)}"
+            )
+        if not self.seeds or not self.targets:
+            raise ConfigurationError("training.seeds and training.targets must each name at least one entry; got none")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ConfigurationError(f"training.seeds must differ from each other; got {list(self.seeds)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """``[evaluation]``: how models are judged."""
+
+    paper_filter: bool = option(
+        False, "Also report the authors' filtered cross-test (labels in range, gap ≥ 0.4 eV, R² ≥ −1)."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplanationConfig:
+    """``[explanation]``: which model is explained, on what."""
+
+    target: str = option("", "Target to explain; empty: the first training target.")
+    collection: str = option("", "Collection whose models are explained; empty: the first.")
+    runs: int = option(5, "Seeds of the consensus.", minimum=1)
+    configurations: int = option(3, "Test configurations explained.", minimum=1)
+    explainer: GNNExplainerSettings = field(default_factory=GNNExplainerSettings)
+
+    def __post_init__(self) -> None:
+        check_options(self, "explanation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThermalConfig:
+    """``[thermal]``: the property as a function of temperature."""
+
+    temperatures_K: tuple[float, ...] = option(
+        (100.0, 200.0, 300.0, 400.0, 500.0, 600.0), "Temperatures to sample, K.", minimum=0.0
+    )
+    n: int = option(200, "Configurations per temperature.", minimum=2)
+    target: str = option("", "Target of the curve; empty: the first training target.")
+    collection: str = option("", "Collection whose models predict; empty: the last (all sets combined).")
+    force_constants: str = option(
+        "fixed",
+        "'fixed': those of room 1 at every temperature; 'renormalised': renormalise again at each temperature.",
+        choices=("fixed", "renormalised"),
+    )
+    check_labels: int = option(
+        0, "Configurations per temperature that are also labelled directly, as a check of the model.", minimum=0
+    )
+    sampler: ThermalSampler = field(default_factory=ThermalSampler)
+
+    def __post_init__(self) -> None:
+        check_options(self, "thermal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole run.  ``folder`` is where relative paths start (the folder of the TOML file)."""
+
+    title: str = option("Phonograph run", "Title of the report.")
+    seed: int = option(0, "Root seed; every random stream of the run derives from it.", minimum=0)
+    workers: int = option(0, "Worker processes; 0: one per core.", minimum=0)
+    crystal: CrystalConfig = field(default_factory=CrystalConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    phonons: PhononsConfig = field(default_factory=PhononsConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
+    graphs: GraphSpec = field(default_factory=GraphSpec)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
+    thermal: ThermalConfig = field(default_factory=ThermalConfig)
+    folder: Path = field(default=Path(), metadata={"toml": False})
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        _check_names(self)
+
+    def path(self, name: str) -> Path:
+        """Return ``name`` relative to the configuration's folder."""
+        return (self.folder / Path(name).expanduser()).absolute()
+
+    @property
+    def set_names(self) -> tuple[str, ...]:
+        """Names of all sets, sampled and brought."""
+        return (*(item.name for item in self.sampling.sets), *(item.name for item in self.data.sets))
+
+    @property
+    def collections(self) -> Mapping[str, tuple[str, ...]]:
+        """The training collections, with the default filled in."""
+        if self.training.collections:
+            return self.training.collections
+        alone = {name: (name,) for name in self.set_names}
+        return {**alone, "combined": self.set_names} if len(alone) > 1 else alone
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a TOML file and apply ``key=value`` overrides such as ``sampling.n=200``.
+
+    Raises
+    ------
+    ConfigurationError
+        One sentence naming the key, what was expected and what was got.
+    InputFileError
+        A file that is missing, empty or not TOML.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise InputFileError(f"configuration {source} not found; write one with: phonograph init STRUCTURE -o {source}")
+    if source.stat().st_size > LARGEST_CONFIG_BYTES:
+        raise InputFileError(f"configuration {source} is larger than {LARGEST_CONFIG_BYTES} bytes; is it a TOML file?")
+    try:
+        table = tomllib.loads(source.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputFileError(f"configuration {source} is not valid TOML: {error}") from error
+    if not table:
+        raise InputFileError(f"configuration {source} is empty; write one with: phonograph init STRUCTURE -o {source}")
+    for override in overrides:
+        apply_override(table, override)
+    return parse_config(table, source.absolute().parent)
+
+
+def apply_override(table: dict[str, Any], override: str) -> None:
+    """Set ``a.b.c=value`` in ``table``; the value is TOML, or plain text where it is not."""
+    key, equals, text = override.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigurationError(f"--set takes key=value, for example sampling.n=200; got {override!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    place: Any = table
+    for name in names[:-1]:
+        if isinstance(place, list):
+            place = _list_entry(place, name, override)
+        else:
+            place = place.setdefault(name, {})
+        if not isinstance(place, (dict, list)):
+            raise ConfigurationError(f"--set {override!r}: {name!r} is not a table")
+    if isinstance(place, list):
+        raise ConfigurationError(f"--set {override!r}: name the list entry, for example sampling.sets.phonon.n=50")
+    place[names[-1]] = value
+
+
+def _list_entry(entries: list[Any], name: str, override: str) -> Any:
+    """Find an entry of an array of tables by its position or its name."""
+    for place, entry in enumerate(entries):
+        if isinstance(entry, dict) and name in (str(place), entry.get("name"), entry.get("engine")):
+            return entry
+    raise ConfigurationError(f"--set {override!r}: the list has no entry {name!r}")
+
+
+def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
+    """Build a :class:`Config` from the parsed TOML table; relative paths start at ``folder``."""
+    plain = {key: value for key, value in table.items() if key not in ("sampling", "labels")}
+    config = from_table(Config, plain, "")
+    sampling = _parse_sampling(_table(table, "sampling"), folder)
+    labels = _parse_labels(_table(table, "labels"))
+    return replace(config, sampling=sampling, labels=labels, folder=folder)
+
+
+def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = table.get(name, {})
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{name} must be a table; got {value!r}")
+    return value
+
+
+def _parse_sampling(table: Mapping[str, Any], folder: Path) -> SamplingConfig:
+    refuse = ("n", "sets")
+    for key in table:
+        refuse_unknown(key, refuse, "sampling")
+    n = convert(table.get("n", SamplingConfig().n), int, "sampling.n")
+    default = SamplingConfig(n=n)
+    entries = table.get("sets", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise ConfigurationError("sampling.sets must be an array of tables, written [[sampling.sets]]")
+    return replace(default, sets=tuple(_parse_set(entry, place, n, folder) for place, entry in enumerate(entries)))
+
+
+def _parse_set(entry: Mapping[str, Any], place: int, n: int, folder: Path) -> SetConfig:
+    where = f"sampling.sets[{place}]"
+    if "name" not in entry:
+        raise ConfigurationError(f"{where}.name is required: the name of the set, for example 'phonon'")
+    sampler_name = _plugin_name(entry, "sampler", SAMPLERS, where)
+    own = {k: v for k, v in entry.items() if k not in ("name", "n", "sampler", "composition")}
+    sampler = from_table(SAMPLERS[sampler_name], own, where)
+    composition = None
+    if "composition" in entry:
+        composition = from_table(Substitution, _table(entry, "composition"), f"{where}.composition")
+        composition = _with_end_member(composition, folder)
+    size = convert(entry.get("n", n), int, f"{where}.n")
+    if size < 1:
+        raise ConfigurationError(f"{where}.n must be at least 1; got {size}")
+    name = convert(entry["name"], str, f"{where}.name")
+    return SetConfig(name=name, n=size, sampler=sampler, sampler_name=sampler_name, composition=composition)
+
+
+def _with_end_member(composition: Substitution, folder: Path) -> Substitution:
+    if not composition.end_member_file:
+        return composition
+    from phonograph.files.structures import read_structure
+
+    return replace(composition, end_member=read_structure(folder / composition.end_member_file))
+
+
+def _plugin_name(entry: Mapping[str, Any], key: str, known: Mapping[str, type], where: str) -> str:
+    name = entry.get(key)
+    if name is None:
+        raise ConfigurationError(f"{where}.{key} is required: one of {', '.join(known)}")
+    if name not in known:
+        raise ConfigurationError(f"{where}.{key} must be one of {', '.join(known)}; got {name!r}")
+    return str(name)
+
+
+def _parse_labels(table: Mapping[str, Any]) -> LabelsConfig:
+    entries = table.get("engines", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise ConfigurationError("labels.engines must be an array of tables, written [[labels.engines]]")
+    engines = []
+    for place, entry in enumerate(entries):
+        where = f"labels.engines[{place}]"
+        name = _plugin_name(entry, "engine", LABELLERS, where)
+        engines.append(from_table(LABELLERS[name], {k: v for k, v in entry.items() if k != "engine"}, where))
+    plain = from_table(LabelsConfig, {k: v for k, v in table.items() if k != "engines"}, "labels")
+    return replace(plain, engines=tuple(engines))
+
+
+def _check_names(config: Config) -> None:
+    """Names that refer to each other must exist, before anything is computed."""
+    names = config.set_names
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"set names must differ; {name!r} is used {names.count(name)} times")
+        if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
+            raise ConfigurationError(f"a set name may hold letters, digits, '-', '_' and '.'; got {name!r}")
+    for item in config.sampling.sets:
+        match = getattr(item.sampler, "match", "")
+        if item.sampler_name == "matched-random" and match not in names:
+            raise ConfigurationError(f"set {item.name!r} matches {match!r}, which is no set; sets: {', '.join(names)}")
+    for collection, members in config.training.collections.items():
+        for member in members:
+            if names and member not in names:
+                raise ConfigurationError(
+                    f"training.collections.{collection} names the set {member!r}; the sets are {', '.join(names)}"
+                )
+    known = config.collections
+    for section, collection in (("explanation", config.explanation.collection), ("thermal", config.thermal.collection)):
+        if collection and known and collection not in known:
+            raise ConfigurationError(f"{section}.collection must be one of {', '.join(known)}; got {collection!r}")
+    _check_targets(config)
+
+
+def _check_targets(config: Config) -> None:
+    provided = [name for engine in config.labels.engines for name in engine.provides]
+    for section, targets in (
+        ("training.targets", config.training.targets),
+        ("explanation.target", tuple(filter(None, [config.explanation.target]))),
+        ("thermal.target", tuple(filter(None, [config.thermal.target]))),
+    ):
+        for target in targets:
+            if provided and not config.data.sets and target not in provided:
+                raise ConfigurationError(f"{section}: no engine gives {target!r}; they give {', '.join(provided)}")
+            if section != "training.targets" and target not in config.training.targets:
+                raise ConfigurationError(f"{section} must be one of training.targets; got {target!r}")
+
+
+def to_toml(config: Config) -> str:
+    """Return the resolved configuration as TOML, every default written out."""
+    import tomli_w
+
+    table = to_table(config)
+    table["sampling"]["sets"] = [
+        {
+            "name": item.name,
+            "n": item.n,
+            "sampler": item.sampler_name,
+            **to_table(item.sampler),
+            **({"composition": to_table(item.composition)} if item.composition else {}),
+        }
+        for item in config.sampling.sets
+    ]
+    names = {cls: name for name, cls in LABELLERS.items()}
+    table["labels"]["engines"] = [
+        {"engine": names.get(type(engine), type(engine).__name__), **to_table(engine)} for engine in config.labels.engines
+    ]
+    return tomli_w.dumps(table)
+
+
+def unit_of(target: str, units: Mapping[str, str]) -> str:
+    """Return the unit of a property: built in, given in ``units``, or its name's suffix."""
+    return PROPERTY_UNITS.get(target) or units.get(target) or target.rsplit("_", 1)[-1]

@@ -1,0 +1,108 @@
+"""``phonograph doctor``: which engines and versions are here, and what to install for the others."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing looked for: what it is for, whether it was found, its version, and how to get it."""
+
+    name: str
+    purpose: str
+    required: bool
+    found: bool
+    version: str
+    remedy: str
+
+
+_PYTHON = (
+    ("ase", "structures, EMT, molecular dynamics", True),
+    ("phonopy", "force constants and phonon spectra", True),
+    ("symfc", "force constants fitted to displaced supercells", True),
+    ("chgnet", "forces, energy and stress from an embedded universal potential", True),
+    ("tblite", "band gap and band edges by periodic GFN1-xTB", True),
+    ("torch", "training, explanation and prediction", True),
+    ("torch-geometric", "reference layer and data exchange", True),
+    ("safetensors", "model bundles", True),
+    ("pymatgen", "VASP files and database entries", True),
+    ("pebble", "worker processes with timeouts", True),
+    ("h5py", "force_constants.hdf5", True),
+    ("matplotlib", "figures of the report", True),
+)
+_PROGRAMS = (
+    ("cp2k.psmp", "DFT labels you make yourself (files)", "apt-get install cp2k cp2k-data"),
+    ("vasp_std", "DFT labels you make yourself (files)", "licensed; ask your computing centre"),
+    ("pw.x", "DFT labels you make yourself (files)", "apt-get install quantum-espresso"),
+    ("chromium", "the browser tests of the report", "apt-get install chromium"),
+)
+
+
+def examine() -> tuple[Finding, ...]:
+    """Look for every library and program without importing the heavy ones."""
+    findings = [_python_version()]
+    findings += [_package(name, purpose, required) for name, purpose, required in _PYTHON]
+    findings.append(_chgnet_weights())
+    findings += [_program(name, purpose, remedy) for name, purpose, remedy in _PROGRAMS]
+    return tuple(findings)
+
+
+def _python_version() -> Finding:
+    version = platform.python_version()
+    return Finding(
+        name="Python",
+        purpose=f"{os.cpu_count()} cores",
+        required=True,
+        found=tuple(map(int, version.split(".")[:2])) >= (3, 11),
+        version=version,
+        remedy="install Python 3.11 or newer",
+    )
+
+
+def _package(name: str, purpose: str, required: bool) -> Finding:
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        version = ""
+    remedy = f"pip install -c constraints.txt {name}"
+    return Finding(
+        name=name, purpose=purpose, required=required, found=bool(version), version=version, remedy=remedy
+    )
+
+
+def _chgnet_weights() -> Finding:
+    found = importlib.util.find_spec("chgnet")
+    folder = Path(found.origin).parent / "pretrained" if found and found.origin else None
+    weights = sorted(folder.rglob("*.tar")) if folder and folder.is_dir() else []
+    return Finding(
+        name="CHGNet weights",
+        purpose="shipped inside the chgnet package, so that no download is needed",
+        required=True,
+        found=bool(weights),
+        version=f"{len(weights)} files" if weights else "",
+        remedy="pip install --force-reinstall -c constraints.txt chgnet",
+    )
+
+
+def _program(name: str, purpose: str, remedy: str) -> Finding:
+    path = shutil.which(name)
+    return Finding(name=name, purpose=purpose, required=False, found=path is not None, version=path or "", remedy=remedy)
+
+
+def as_text(findings: tuple[Finding, ...]) -> str:
+    """Return the findings as an aligned table, missing ones with what to do."""
+    lines = []
+    for finding in findings:
+        mark = "ok     " if finding.found else ("MISSING" if finding.required else "absent ")
+        tail = finding.version if finding.found else f"→ {finding.remedy}"
+        lines.append(f"{mark}  {finding.name:<16} {finding.purpose:<64} {tail}")
+    missing = [finding.name for finding in findings if finding.required and not finding.found]
+    lines.append(f"missing: {', '.join(missing)}" if missing else "everything that Phonograph needs is here")
+    return "\n".join(lines)

@@ -1,0 +1,283 @@
+"""The verbs of room 6: judge models on their own and on other collections of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+
+import numpy as np
+
+from phonograph.errors import DataError
+from phonograph.evaluation.audit import count_duplicates, fingerprints, refuse_leaks
+from phonograph.evaluation.paper import paper_filtered
+from phonograph.evaluation.scoring import score, training_mean, trivial
+from phonograph.evaluation.summary import summarise, verdicts
+from phonograph.types import Evaluation, Fitted, GraphSet, IntArray, Labels, Metric, Origin, Predictions, Progress, Split
+
+Collection = tuple[GraphSet, Split | Mapping[int, Split]]
+"""The graphs of a collection and its split: one for all models, or one per training seed."""
+
+PARTS = ("train", "validation", "test")
+
+
+def evaluate(
+    fitted: Fitted, graphs: GraphSet, labels: Labels, split: Split | None = None, *, tested_on: str = ""
+) -> Evaluation:
+    """Judge one model on the train, validation and test part of one collection.
+
+    Parameters
+    ----------
+    fitted
+        The model.
+    graphs
+        Graphs that hold the samples of ``split`` (in any order, also more).
+    labels
+        Labels of the samples; holes (NaN) are left out and counted in the warnings.
+    split
+        Parts to test on; the model's own split where not given.
+    tested_on
+        Name of the collection; the model's training collection where not given.
+
+    Returns
+    -------
+    Evaluation
+        Per part and scope: n, MAE, RMSE, R², squared Pearson r of the model and of the mean predictor.
+
+    Raises
+    ------
+    DataError
+        A sample of the test (validation) part was used to fit the model, is not among the graphs, or the part
+        has no label at all.
+    """
+    name = tested_on or fitted.trained_on
+    return _judge([fitted], {name: (graphs, split or fitted.split)}, labels, {name: PARTS}, own_parts=())
+
+
+def cross_test(
+    fits: Sequence[Fitted],
+    collections: Mapping[str, Collection],
+    labels: Labels,
+    *,
+    own_parts: Sequence[str] = ("train", "validation"),
+    paper_filter: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Judge every model on the test part of every collection: own, complementary and combined.
+
+    Parameters
+    ----------
+    fits
+        Trained models of one or several targets, training collections and seeds.
+    collections
+        Name → (graphs, split).  The split is one :class:`~phonograph.types.Split` for all models, or a mapping
+        from training seed to split.  The names become ``tested_on``.
+    labels
+        Labels of all samples; holes (NaN) are left out and counted in the warnings.
+    own_parts
+        Further parts that a model is judged on in the collection it was trained on.
+    paper_filter
+        Reproduce the authors' filtered cross-test instead: test labels inside the training range only, band gaps
+        below 0.4 eV left out, models with R² < −1 dropped; what was left out is counted in the warnings.
+    progress
+        Called once per model.
+
+    Returns
+    -------
+    Evaluation
+        Lines for the scopes ``all``, ``in_range`` and ``out_of_range`` of the model's training labels, with counts,
+        for each network and for the mean predictor; the summary is the mean ± standard deviation over seeds.
+
+    Raises
+    ------
+    DataError
+        A sample used to fit a model would count as its test, a sample has no graph, or a part has no label.
+    """
+    if not fits or not collections:
+        raise DataError(
+            f"a cross-test needs at least one model and one collection; got {len(fits)} and {len(collections)}"
+        )
+    tests = dict.fromkeys(collections, ("test",))
+    evaluation = _judge(fits, collections, labels, tests, own_parts=() if paper_filter else own_parts, progress=progress)
+    return paper_filtered(evaluation, {fitted.name: fitted.train_range for fitted in fits}) if paper_filter else evaluation
+
+
+def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Join evaluations into one table; lines that occur twice are kept once, the summary is made anew.
+
+    Raises
+    ------
+    DataError
+        Two lines of the same model, part and scope differ.
+    """
+    metrics: dict[tuple[object, ...], Metric] = {}
+    for metric in (m for evaluation in evaluations for m in evaluation.metrics):
+        key = (metric.model, *_key(metric), metric.scope)
+        if repr(metrics.setdefault(key, metric)) != repr(metric):  # repr: NaN equals NaN
+            raise DataError(
+                f"two evaluations disagree on {metric.model} trained on {metric.trained_on!r} and tested on "
+                f"{metric.tested_on!r} ({metric.split}, {metric.scope}); evaluate with the same labels"
+            )
+    predictions = {(p.model, *_key(p)): p for evaluation in evaluations for p in evaluation.predictions}
+    return Evaluation(
+        metrics=tuple(metrics.values()),
+        predictions=tuple(predictions.values()),
+        summary=summarise(tuple(metrics.values())),
+        warnings=tuple(dict.fromkeys(w for evaluation in evaluations for w in evaluation.warnings)),
+        origin=evaluations[0].origin if evaluations else Origin(room="evaluation"),
+    )
+
+
+def _key(line: Metric | Predictions) -> tuple[object, ...]:
+    return (line.target, line.trained_on, line.tested_on, line.split, line.seed)
+
+
+@dataclass(kw_only=True)
+class _Notes:
+    """What was left out or looked wrong, counted while judging."""
+
+    holes: dict[tuple[str, str, str], list[tuple[int, int]]] = field(default_factory=dict)
+    duplicates: dict[tuple[str, str], int] = field(default_factory=dict)
+    without_baseline: list[str] = field(default_factory=list)
+
+    def sentences(self) -> Iterator[str]:
+        for (target, tested_on, part), counts in self.holes.items():
+            missing, total = max(counts)
+            more = "up to " if len(set(counts)) > 1 else ""
+            yield f"{target}: {more}{missing} of {total} {part} samples of {tested_on!r} have no label and are left out"
+        for (trained_on, tested_on), count in self.duplicates.items():
+            yield (
+                f"up to {count} test samples of {tested_on!r} have the same structure as a sample that the models "
+                f"trained on {trained_on!r} were fitted on; their error is not a test error"
+            )
+        if self.without_baseline:
+            yield (
+                f"{len(self.without_baseline)} models have no labels of their training samples at hand, so they are "
+                f"not compared with the mean predictor (first: {self.without_baseline[0]})"
+            )
+
+
+def _judge(
+    fits: Sequence[Fitted],
+    collections: Mapping[str, Collection],
+    labels: Labels,
+    tests: Mapping[str, Sequence[str]],
+    *,
+    own_parts: Sequence[str],
+    progress: Progress | None = None,
+) -> Evaluation:
+    notes, metrics, predictions = _Notes(), [], []
+    index = _Index.of(collections)
+    for done, fitted in enumerate(fits):
+        mean = training_mean(fitted, labels)
+        if not np.isfinite(mean):
+            notes.without_baseline.append(fitted.name)
+        for tested_on, parts in tests.items():
+            own = own_parts if tested_on == fitted.trained_on else ()
+            for part in dict.fromkeys((*own, *parts)):
+                found = _predict_part(fitted, collections[tested_on], labels, tested_on, part, index, notes)
+                predictions.append(found)
+                metrics += score(found, fitted.train_range)
+                metrics += score(trivial(found, mean), fitted.train_range) if np.isfinite(mean) else ()
+        if progress:
+            progress("judging models", done + 1, len(fits))
+    return _assemble(fits, collections, metrics, predictions, notes)
+
+
+def _assemble(
+    fits: Sequence[Fitted],
+    collections: Mapping[str, Collection],
+    metrics: list[Metric],
+    predictions: list[Predictions],
+    notes: _Notes,
+) -> Evaluation:
+    # Models of one seed share their split, and so their mean predictor: its lines are written once.
+    unique = tuple({repr(metric): metric for metric in metrics}.values())
+    summary = summarise(unique)
+    settings = {"models": [fitted.name for fitted in fits], "collections": list(collections), "paper_filter": False}
+    return Evaluation(
+        metrics=unique,
+        predictions=tuple(predictions),
+        summary=summary,
+        warnings=(*notes.sentences(), *verdicts(summary, "all")),
+        origin=Origin(room="evaluation", settings=settings, versions={p: version(p) for p in ("numpy", "torch")}),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Index:
+    """Where each sample is, its group and its fingerprint, over all collections."""
+
+    place: Mapping[str, Mapping[str, int]]
+    groups: Mapping[str, str]
+    fingerprint: Mapping[str, str]
+
+    @classmethod
+    def of(cls, collections: Mapping[str, Collection]) -> _Index:
+        place, groups, prints = {}, {}, {}
+        for name, (graphs, _) in collections.items():
+            place[name] = {sample: position for position, sample in enumerate(graphs.sample_ids)}
+            groups.update(zip(graphs.sample_ids, graphs.groups, strict=True))
+            new = [position for sample, position in place[name].items() if sample not in prints]
+            prints.update(fingerprints(graphs.select(new)))
+        return cls(place=place, groups=groups, fingerprint=prints)
+
+
+def _predict_part(
+    fitted: Fitted, collection: Collection, labels: Labels, tested_on: str, part: str, index: _Index, notes: _Notes
+) -> Predictions:
+    from phonograph.models import predict
+
+    graphs, split = collection[0], _split_of(collection, fitted, tested_on)
+    samples: tuple[str, ...] = getattr(split, part)
+    refuse_leaks(fitted, samples, part, tested_on, index.groups)
+    places = _places(samples, index.place[tested_on], tested_on, part)
+    truth = labels.aligned(fitted.target, samples)
+    known = np.isfinite(truth)
+    if len(samples) and not known.any():
+        raise DataError(
+            f"none of the {len(samples)} {part} samples of {tested_on!r} has a label {fitted.target!r}; "
+            "label them first, or check that the sample ids agree"
+        )
+    if not known.all():
+        counts = (int((~known).sum()), len(samples))
+        notes.holes.setdefault((fitted.target, tested_on, part), []).append(counts)
+    chosen = tuple(sample for sample, has in zip(samples, known, strict=True) if has)
+    copies = count_duplicates(fitted, chosen, part, index.fingerprint)
+    if copies:
+        pair = (fitted.trained_on, tested_on)
+        notes.duplicates[pair] = max(copies, notes.duplicates.get(pair, 0))
+    return Predictions(
+        target=fitted.target,
+        unit=fitted.unit,
+        model=fitted.name,
+        trained_on=fitted.trained_on,
+        tested_on=tested_on,
+        split=part,
+        seed=fitted.seed,
+        sample_ids=chosen,
+        truth=truth[known],
+        prediction=predict(fitted, graphs.select(places[known])) if len(chosen) else np.zeros(0),
+    )
+
+
+def _split_of(collection: Collection, fitted: Fitted, tested_on: str) -> Split:
+    split = collection[1]
+    if isinstance(split, Split):
+        return split
+    if fitted.seed not in split:
+        raise DataError(
+            f"collection {tested_on!r} has no split for training seed {fitted.seed} of {fitted.name}; "
+            f"it has splits for {', '.join(str(seed) for seed in split) or 'none'}"
+        )
+    return split[fitted.seed]
+
+
+def _places(samples: Sequence[str], place: Mapping[str, int], tested_on: str, part: str) -> IntArray:
+    missing = [sample for sample in samples if sample not in place]
+    if missing:
+        raise DataError(
+            f"{len(missing)} {part} samples of {tested_on!r} are not among its {len(place)} graphs "
+            f"(first: {missing[0]!r}); give the graphs that the split was made from"
+        )
+    return np.array([place[sample] for sample in samples], dtype=np.int64)

@@ -1,0 +1,75 @@
+"""The cross-test table over seeds, and the verdict: does a network beat the mean of its training labels?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from phonograph.evaluation.scoring import MEAN_PREDICTOR, skills
+from phonograph.types import Metric, MetricSummary
+
+
+def summarise(metrics: Sequence[Metric]) -> tuple[MetricSummary, ...]:
+    """Return mean ± standard deviation over models for each (target, trained_on, tested_on, split, scope).
+
+    All networks of one line enter alike: seeds, and architectures where several were trained.  Undefined values
+    (NaN) are left out of the mean; the standard deviation has n − 1 in its denominator.  Order of first appearance.
+    """
+    lines = tuple(metrics)
+    skill_of = skills(lines)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for position, m in enumerate(lines):
+        if m.model != MEAN_PREDICTOR:
+            groups.setdefault((m.target, m.unit, m.trained_on, m.tested_on, m.split, m.scope), []).append(position)
+    return tuple(
+        _summary(key, [lines[p] for p in positions], [skill_of[p] for p in positions])
+        for key, positions in groups.items()
+    )
+
+
+def _summary(key: tuple[str, ...], lines: list[Metric], skill: list[float]) -> MetricSummary:
+    target, unit, trained_on, tested_on, split, scope = key
+    mae, mae_sd = mean_and_spread([m.mae for m in lines])
+    rmse, rmse_sd = mean_and_spread([m.rmse for m in lines])
+    r2, r2_sd = mean_and_spread([m.r2 for m in lines])
+    pearson, pearson_sd = mean_and_spread([m.pearson_r2 for m in lines])
+    skill_mean, skill_sd = mean_and_spread(skill)
+    return MetricSummary(
+        target=target,
+        unit=unit,
+        trained_on=trained_on,
+        tested_on=tested_on,
+        split=split,
+        scope=scope,
+        models=len(lines),
+        n=float(np.mean([m.n for m in lines])),
+        mae=mae,
+        mae_sd=mae_sd,
+        rmse=rmse,
+        rmse_sd=rmse_sd,
+        r2=r2,
+        r2_sd=r2_sd,
+        pearson_r2=pearson,
+        pearson_r2_sd=pearson_sd,
+        skill=skill_mean,
+        skill_sd=skill_sd,
+    )
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Return mean and standard deviation (n − 1) of the finite values; NaN where undefined."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    mean = float(known.mean()) if len(known) else float("nan")
+    return mean, float(known.std(ddof=1)) if len(known) > 1 else float("nan")
+
+
+def verdicts(summary: Sequence[MetricSummary]) -> tuple[str, ...]:
+    """Return one sentence per test of the summary in which the networks do not beat the mean predictor."""
+    return tuple(
+        f"{s.target}: models trained on {s.trained_on!r} do not beat the mean of their training labels on the test "
+        f"part of {s.tested_on!r} (MAE {s.mae:.4g} {s.unit}, skill {s.skill:.2f} over {s.models} models)"
+        for s in summary
+        if s.split == "test" and s.scope in ("all", "in_range") and s.skill <= 0
+    )

@@ -1,0 +1,196 @@
+"""A run on disk: which rooms are finished, from what, and what may be kept when something changes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from phonograph.atomic import write_text
+from phonograph.errors import ConfigurationError, InputFileError
+
+STAGES = ("phonons", "sampling", "labels", "graphs", "training", "evaluation", "explanation", "thermal")
+"""The eight rooms in the order in which data flows."""
+
+PACKAGES = ("numpy", "scipy", "ase", "phonopy", "symfc", "torch", "chgnet", "tblite", "pymatgen", "safetensors")
+RECORD = "room.json"
+Value = TypeVar("Value")
+
+
+@dataclass
+class RunFolder:
+    """The folder of one run; made by :func:`open_run`, which also locks it.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    seconds, reused, keys
+        Per room: wall time, whether it was found finished, and its content key.
+    """
+
+    path: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+    reused: dict[str, bool] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def room(
+        self,
+        name: str,
+        settings: Any,
+        *,
+        after: Sequence[str] = (),
+        inputs: Sequence[Path] = (),
+        keep: Sequence[str] = (),
+        make: Callable[[Path], Value],
+        load: Callable[[Path], Value],
+    ) -> Value:
+        """Return a room's result: loaded if nothing it depends on has changed, made otherwise.
+
+        Parameters
+        ----------
+        name
+            One of :data:`STAGES`.
+        settings
+            Plain values that determine the result, besides ``after`` (earlier rooms) and ``inputs`` (files).
+        keep
+            Names in the folder that outlive a change of settings (stores and checkpoints that are
+            content-addressed themselves).
+        make, load
+            Compute and save into the folder; load from the folder.
+        """
+        folder = self.path / f"{STAGES.index(name) + 1}_{name}"
+        key = self._key(name, settings, after, inputs)
+        self.keys[name] = key
+        started = time.perf_counter()
+        record = _read_record(folder)
+        if record is not None and record["key"] == key and _intact(folder, record["files"]):
+            self.reused[name] = True
+            self.seconds[name] = float(record["seconds"])
+            return load(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = record["files"] if record is not None else {}
+        # An empty key marks the room as unfinished while it is being made, and remembers what lay there.
+        write_text(folder / RECORD, json.dumps({"key": "", "seconds": 0.0, "files": earlier}))
+        begun = time.time()
+        value = make(folder)
+        self.seconds[name], self.reused[name] = time.perf_counter() - started, False
+        _remove_stale(folder, earlier, begun, keep)
+        self._finish(folder, key, self.seconds[name], keep)
+        return value
+
+    def _key(self, name: str, settings: Any, after: Sequence[str], inputs: Sequence[Path]) -> str:
+        parts = {
+            "room": name,
+            "settings": settings,
+            "after": {earlier: self.keys[earlier] for earlier in after},
+            "inputs": {path.name: file_hash(path) for path in inputs},
+            "code": code_hash(),
+            "versions": package_versions(),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+    def _finish(self, folder: Path, key: str, seconds: float, keep: Sequence[str]) -> None:
+        files = {
+            str(path.relative_to(folder)): file_hash(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != RECORD and not _kept(path.relative_to(folder), keep)
+        }
+        text = json.dumps({"key": key, "seconds": round(seconds, 3), "files": files}, indent=1)
+        write_text(folder / RECORD, text + "\n")
+
+
+def _kept(relative: Path, keep: Sequence[str]) -> bool:
+    return any(relative.match(pattern) or relative.parts[0] == pattern for pattern in keep)
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or not {"key", "seconds", "files"} <= record.keys():
+        return None
+    return record
+
+
+def _intact(folder: Path, files: Mapping[str, str]) -> bool:
+    return all((folder / name).is_file() and file_hash(folder / name) == digest for name, digest in files.items())
+
+
+def _remove_stale(folder: Path, earlier: Mapping[str, str], begun: float, keep: Sequence[str]) -> None:
+    """Remove files of an earlier result that the new one did not write again; only files we wrote ourselves."""
+    for name, digest in earlier.items():
+        path = folder / name
+        if _kept(Path(name), keep) or not path.is_file() or path.stat().st_mtime >= begun - 1.0:
+            continue
+        if path.resolve().is_relative_to(folder.resolve()) and file_hash(path) == digest:
+            path.unlink()
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+
+
+@contextlib.contextmanager
+def open_run(path: Path) -> Iterator[RunFolder]:
+    """Create and lock a run folder; a second driver is refused with the holder's name.
+
+    The lock dies with its owner, so a killed run never blocks the next one.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputFileError(f"the output {path} is a file; choose a folder with -o")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        stream = (path / ".lock").open("a+")
+    except OSError as error:
+        raise InputFileError(f"cannot write to {path}: {error.strerror}; choose a writable folder with -o") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+            raise ConfigurationError(f"{path} is in use by {holder}; wait for it or choose another -o") from error
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+        stream.flush()
+        yield RunFolder(path)
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@cache
+def code_hash() -> str:
+    """Return one hash of the library's own source, so that results of other code are never taken for ours."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        if "report" not in path.relative_to(root).parts[:1] and path.name != "cli.py":
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def package_versions() -> Mapping[str, str]:
+    """Return the versions of the libraries whose numbers enter a result."""
+    versions = {"python": platform.python_version()}
+    for package in ("phonograph", *PACKAGES):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
