@@ -13,7 +13,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "phonograph.phonons": ("compute_phonons", "relax", "CalculatorForces", "AseForces", "Relaxation", "Renormalisation"),
+    "phonograph.phonons": (
+        "compute_phonons",
+        "relax",
+        "CalculatorForces",
+        "AseForces",
+        "Relaxation",
+        "Renormalisation",
+    ),
     "phonograph.sampling": (
         "sample",
         "set_statistics",

@@ -11,7 +11,7 @@ from typing import Any
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.explanation import GNNExplainerSettings
 from phonograph.labels import ChgnetLabeller, EmtLabeller, XtbLabeller
-from phonograph.models import GraphConvNet
+from phonograph.models import ARCHITECTURES, GraphConvNet
 from phonograph.options import check_options, option
 from phonograph.phonons import CalculatorForces, Relaxation, Renormalisation
 from phonograph.sampling import (
@@ -22,10 +22,10 @@ from phonograph.sampling import (
     ThermalSampler,
 )
 from phonograph.tables import convert, from_table, refuse_unknown, to_table
-from phonograph.training import TrainingSettings
+from phonograph.training import TrainingSettings, paper_settings
 from phonograph.types import PROPERTY_UNITS, GraphSpec, Labeller, Sampler
 
-SAMPLERS: Mapping[str, type] = {
+SAMPLERS: Mapping[str, type[Any]] = {
     "thermal": ThermalSampler,
     "paper-eq3": PaperEq3Sampler,
     "paper-eq2": PaperEq2Sampler,
@@ -33,8 +33,11 @@ SAMPLERS: Mapping[str, type] = {
 }
 """TOML name → sampler."""
 
-LABELLERS: Mapping[str, type] = {"chgnet": ChgnetLabeller, "tblite": XtbLabeller, "emt": EmtLabeller}
+LABELLERS: Mapping[str, type[Any]] = {"chgnet": ChgnetLabeller, "tblite": XtbLabeller, "emt": EmtLabeller}
 """TOML name → labeller."""
+
+PUBLISHED_ARCHITECTURE = 5
+"""The one the authors fine-tune, explain and predict with."""
 
 LARGEST_CONFIG_BYTES = 1_000_000
 
@@ -130,6 +133,25 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """``[training.study]``: the paper's architectures, ranked on the last collection, first target and first seed."""
+
+    architectures: tuple[int, ...] = option(
+        (), "Architectures 1–6 of the paper to rank; empty: no study.", minimum=1, maximum=6
+    )
+    outputs: tuple[str, ...] = option(
+        ("paper", "linear"),
+        "'paper': as published (sigmoid or ReLU output, min–max scaling); 'linear': the same without the squashing.",
+        choices=("paper", "linear"),
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self, "training.study")
+        if not self.outputs or len(set(self.architectures)) != len(self.architectures):
+            raise ConfigurationError("training.study needs at least one output, and architectures that differ")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """``[training]``: which networks are trained on which sets."""
 
@@ -140,9 +162,13 @@ class TrainingConfig:
     )
     seeds: tuple[int, ...] = option((0, 1, 2), "Each seed draws its own split, initial weights and shuffling.")
     fractions: tuple[float, ...] = option((0.70, 0.15, 0.15), "Train, validation and test share; groups stay together.")
-    study_architectures: tuple[int, ...] = option(
-        (), "Paper architectures (1–6) to rank on the last collection; empty: no study.", minimum=1, maximum=6
+    mode: str = option(
+        "default",
+        "'default': what is right for small sets; 'paper': the published choices as defaults of [training.model] and "
+        "[training.settings] (two convolutions, max pooling, sigmoid, min–max scaling, batches of 128, 600 epochs).",
+        choices=("default", "paper"),
     )
+    study: StudyConfig = field(default_factory=lambda: StudyConfig())
     model: GraphConvNet = field(default_factory=GraphConvNet)
     settings: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -222,7 +248,7 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
     thermal: ThermalConfig = field(default_factory=ThermalConfig)
-    folder: Path = field(default=Path(), metadata={"toml": False})
+    folder: Path = field(default=Path(), metadata={"python_only": True})
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -306,10 +332,21 @@ def _list_entry(entries: list[Any], name: str, override: str) -> Any:
 def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     """Build a :class:`Config` from the parsed TOML table; relative paths start at ``folder``."""
     plain = {key: value for key, value in table.items() if key not in ("sampling", "labels")}
+    if _table(table, "training").get("mode") == "paper":
+        plain["training"] = _with_published_defaults(_table(table, "training"))
     config = from_table(Config, plain, "")
     sampling = _parse_sampling(_table(table, "sampling"), folder)
     labels = _parse_labels(_table(table, "labels"))
     return replace(config, sampling=sampling, labels=labels, folder=folder)
+
+
+def _with_published_defaults(training: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fill in the published choices where the user made none."""
+    return {
+        **training,
+        "model": {**to_table(ARCHITECTURES[PUBLISHED_ARCHITECTURE]), **_table(training, "model")},
+        "settings": {**to_table(paper_settings()), **_table(training, "settings")},
+    }
 
 
 def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -357,7 +394,7 @@ def _with_end_member(composition: Substitution, folder: Path) -> Substitution:
     return replace(composition, end_member=read_structure(folder / composition.end_member_file))
 
 
-def _plugin_name(entry: Mapping[str, Any], key: str, known: Mapping[str, type], where: str) -> str:
+def _plugin_name(entry: Mapping[str, Any], key: str, known: Mapping[str, type[Any]], where: str) -> str:
     name = entry.get(key)
     if name is None:
         raise ConfigurationError(f"{where}.{key} is required: one of {', '.join(known)}")
@@ -435,7 +472,8 @@ def to_toml(config: Config) -> str:
     ]
     names = {cls: name for name, cls in LABELLERS.items()}
     table["labels"]["engines"] = [
-        {"engine": names.get(type(engine), type(engine).__name__), **to_table(engine)} for engine in config.labels.engines
+        {"engine": names.get(type(engine), type(engine).__name__), **to_table(engine)}
+        for engine in config.labels.engines
     ]
     return tomli_w.dumps(table)
 

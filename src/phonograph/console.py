@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 
 class Console:
@@ -14,14 +14,16 @@ class Console:
     Use as a context manager; :meth:`progress` is the callback that rooms take.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False, seconds_between_lines: float = 5.0) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, *, quiet: bool = False, seconds_between_lines: float = 5.0
+    ) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._seconds = seconds_between_lines
         self._started: dict[str, float] = {}
         self._last_line: dict[str, float] = {}
         self._bars = None
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, Any] = {}
         if self._stream.isatty() and not quiet:
             from rich.console import Console as RichConsole
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -53,7 +55,7 @@ class Console:
         if self._bars is not None:
             self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(text, file=self._stream, flush=True)  # noqa: T201
+            print(text, file=self._stream, flush=True)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Report that ``done`` of ``total`` pieces of ``what`` are finished."""

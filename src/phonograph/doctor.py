@@ -72,9 +72,7 @@ def _package(name: str, purpose: str, required: bool) -> Finding:
     except metadata.PackageNotFoundError:
         version = ""
     remedy = f"pip install -c constraints.txt {name}"
-    return Finding(
-        name=name, purpose=purpose, required=required, found=bool(version), version=version, remedy=remedy
-    )
+    return Finding(name=name, purpose=purpose, required=required, found=bool(version), version=version, remedy=remedy)
 
 
 def _chgnet_weights() -> Finding:
@@ -93,7 +91,9 @@ def _chgnet_weights() -> Finding:
 
 def _program(name: str, purpose: str, remedy: str) -> Finding:
     path = shutil.which(name)
-    return Finding(name=name, purpose=purpose, required=False, found=path is not None, version=path or "", remedy=remedy)
+    return Finding(
+        name=name, purpose=purpose, required=False, found=path is not None, version=path or "", remedy=remedy
+    )
 
 
 def as_text(findings: tuple[Finding, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, field, fields
-from typing import Any, cast
+from typing import Any
 
 from phonograph.errors import ConfigurationError
 
@@ -60,11 +60,15 @@ def _check_element(item: Field[Any], element: Any, place: str) -> None:
         raise ConfigurationError(f"{place}.{item.name} must be one of {allowed}; got {element!r}")
     if not isinstance(element, (int, float)) or isinstance(element, bool):
         return
-    for bound, holds, words in (
-        ("minimum", lambda limit: element >= limit, "at least"),
-        ("above", lambda limit: element > limit, "greater than"),
-        ("maximum", lambda limit: element <= limit, "at most"),
-    ):
-        limit = cast("float | None", item.metadata.get(bound))
-        if limit is not None and not holds(limit):
-            raise ConfigurationError(f"{place}.{item.name} must be {words} {limit:g}; got {element!r}")
+    bounds = item.metadata
+    minimum, above, maximum = bounds.get("minimum"), bounds.get("above"), bounds.get("maximum")
+    words = ""
+    # Written so that NaN, which compares false with everything, breaks every bound.
+    if minimum is not None and not element >= minimum:
+        words = f"at least {minimum:g}"
+    elif above is not None and not element > above:
+        words = f"greater than {above:g}"
+    elif maximum is not None and not element <= maximum:
+        words = f"at most {maximum:g}"
+    if words:
+        raise ConfigurationError(f"{place}.{item.name} must be {words}; got {element!r}")

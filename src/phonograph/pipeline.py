@@ -1,49 +1,124 @@
 """The method, executable: crystal → phonons → configurations → labels → graphs → networks → property(T).
 
-Read :func:`run` top to bottom.  This is the only module that composes rooms; each step loads what is finished
-and makes what is not.
+Read :func:`run` and :data:`STEPS` top to bottom.  Only this module, its ``steps``, ``config`` and ``cli`` compose
+rooms; each step loads what is finished and makes what is not.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from phonograph.atomic import write_text
-from phonograph.config import Config, read_config, to_toml, unit_of
-from phonograph.errors import ConfigurationError, DataError
-from phonograph.evaluation import cross_test
-from phonograph.explanation import explain
-from phonograph.files.bundle import load_bundle, save_bundle
-from phonograph.files.configurations import load_configurations, save_configurations
-from phonograph.files.graphs import load_graphs, save_graphs
-from phonograph.files.labels import load_labels, save_labels
-from phonograph.files.phonons import load_phonons, save_phonons
-from phonograph.files.structures import read_structure
-from phonograph.graphs import build_graphs
-from phonograph.labels import label
-from phonograph.phonons import compute_phonons, relax
-from phonograph.run_folder import STAGES, RunFolder, open_run
-from phonograph.sampling import MatchedRandomSampler, sample, set_statistics
-from phonograph.streams import derive_seed
-from phonograph.tables import to_table
-from phonograph.thermal import predict_thermal
-from phonograph.types import (
-    Configurations,
-    Crystal,
-    Evaluation,
-    Explanation,
-    Fitted,
-    GraphSet,
-    Labels,
-    Phonons,
-    Progress,
-    SetStatistics,
-    Study,
-    ThermalCurve,
-)
+from phonograph.config import Config, read_config, to_toml
+from phonograph.errors import ConfigurationError
+from phonograph.run_folder import STAGES, RoomNotFinished, open_run
+from phonograph.steps.context import Context, RunResult, Say
+from phonograph.steps.crystals import labels_step, phonons_step, sampling_step
+from phonograph.steps.networks import evaluation_step, explanation_step, graphs_step, training_step
+from phonograph.steps.reporting import finish
+from phonograph.steps.temperature import thermal_step
+from phonograph.types import Progress
+
+STEPS: Mapping[str, Callable[[Context, RunResult], RunResult]] = {
+    "phonons": phonons_step,  # force constants, harmonic and renormalised
+    "sampling": sampling_step,  # displaced supercells
+    "labels": labels_step,  # properties from electronic structure
+    "graphs": graphs_step,  # every periodic image within the cutoff
+    "training": training_step,  # networks on each collection and seed
+    "evaluation": evaluation_step,  # own, complementary and combined tests
+    "explanation": explanation_step,  # which bonds matter
+    "thermal": thermal_step,  # property(T)
+}
+"""Room → step, in the order in which data flows."""
+
+UPTO = (*STAGES, "report", "all")
+
+
+def run(
+    config: Config | str | Path,
+    output: str | Path | None = None,
+    *,
+    upto: str = "all",
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> RunResult:
+    """Run the method, from a crystal to an explained property at temperature.
+
+    Parameters
+    ----------
+    config
+        A configuration, or the path of a TOML file.
+    output
+        Folder of the run; ``runs/<name of the file>`` where not given.
+    upto
+        ``"all"``; the name of a room: it and whatever earlier rooms are unfinished; or ``"report"``: the report
+        from the rooms that are finished, computing nothing.
+    overrides
+        ``key=value`` strings, only with a path.
+    progress, say
+        Called with progress and with sentences for the user.
+
+    Returns
+    -------
+    RunResult
+        Values of all rooms run or loaded.
+
+    Raises
+    ------
+    UserError
+        One sentence; nothing computed before is lost, and the same call continues where it was.
+    """
+    if not isinstance(config, Config):
+        output = output or Path("runs") / Path(config).stem
+        config = read_config(config, overrides)
+    if output is None:
+        raise ConfigurationError("run needs an output folder; pass run(config, 'runs/NAME')")
+    _check_possible(config, upto)
+    with open_run(Path(output), only_load=upto == "report") as folder:
+        context = Context(
+            config=config,
+            folder=folder,
+            progress=progress or (lambda what, done, total: None),
+            say=say or (lambda text: None),
+            workers=config.workers or os.cpu_count() or 1,
+        )
+        write_text(folder.path / "config.resolved.toml", to_toml(config))
+        return finish(context, _run_rooms(context, upto), with_report=upto in ("all", "report"))
+
+
+def _run_rooms(context: Context, upto: str) -> RunResult:
+    result = RunResult(folder=context.folder.path)
+    for stage, step in STEPS.items():
+        try:
+            result = step(context, result)
+        except RoomNotFinished:
+            context.say(f"{stage}: not finished with this configuration; the report ends before it")
+            break
+        if stage in context.folder.seconds:
+            seconds = context.folder.seconds[stage]
+            context.say(f"{stage}: {'unchanged' if context.folder.reused[stage] else f'done in {seconds:.1f} s'}")
+        if stage == upto:
+            break
+    return result
+
+
+def _check_possible(config: Config, upto: str) -> None:
+    """Refuse what cannot work before anything is computed or written."""
+    if upto not in UPTO:
+        raise ConfigurationError(f"upto must be one of {', '.join(UPTO)}; got {upto!r}")
+    if not config.crystal.file and not config.data.sets:
+        raise ConfigurationError("give a structure ([crystal] file = …) or displaced structures ([[data.sets]])")
+    if not config.set_names and upto != "phonons":
+        raise ConfigurationError("there is nothing to sample: add a [[sampling.sets]] or a [[data.sets]] table")
+    if config.sampling.sets and not config.crystal.file:
+        raise ConfigurationError("[[sampling.sets]] need a structure; add [crystal] file = …")
+    if config.sampling.sets and not config.labels.engines and upto not in ("phonons", "sampling", "report"):
+        raise ConfigurationError('sampled sets need labels; add [[labels.engines]] with engine = "chgnet" or "tblite"')
+    names = [config.crystal.file, config.phonons.file]
+    names += [name for item in config.data.sets for name in (item.structures, item.labels)]
+    for name in filter(None, names):
+        if not config.path(name).exists():
+            raise ConfigurationError(f"{config.path(name)} not found; paths start at the configuration's folder")

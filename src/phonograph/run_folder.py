@@ -28,6 +28,10 @@ RECORD = "room.json"
 Value = TypeVar("Value")
 
 
+class RoomNotFinished(Exception):
+    """Raised instead of computing when a folder is opened to load only."""
+
+
 @dataclass
 class RunFolder:
     """The folder of one run; made by :func:`open_run`, which also locks it.
@@ -36,11 +40,14 @@ class RunFolder:
     ----------
     path
         The folder.
+    only_load
+        Raise :class:`RoomNotFinished` instead of making anything.
     seconds, reused, keys
         Per room: wall time, whether it was found finished, and its content key.
     """
 
     path: Path
+    only_load: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     reused: dict[str, bool] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
@@ -70,7 +77,7 @@ class RunFolder:
         make, load
             Compute and save into the folder; load from the folder.
         """
-        folder = self.path / f"{STAGES.index(name) + 1}_{name}"
+        folder = self._room(name)
         key = self._key(name, settings, after, inputs)
         self.keys[name] = key
         started = time.perf_counter()
@@ -79,6 +86,8 @@ class RunFolder:
             self.reused[name] = True
             self.seconds[name] = float(record["seconds"])
             return load(folder)
+        if self.only_load:
+            raise RoomNotFinished(name)
         folder.mkdir(parents=True, exist_ok=True)
         earlier = record["files"] if record is not None else {}
         # An empty key marks the room as unfinished while it is being made, and remembers what lay there.
@@ -89,6 +98,9 @@ class RunFolder:
         _remove_stale(folder, earlier, begun, keep)
         self._finish(folder, key, self.seconds[name], keep)
         return value
+
+    def _room(self, name: str) -> Path:
+        return self.path / f"{STAGES.index(name) + 1}_{name}"
 
     def _key(self, name: str, settings: Any, after: Sequence[str], inputs: Sequence[Path]) -> str:
         parts = {
@@ -142,7 +154,7 @@ def _remove_stale(folder: Path, earlier: Mapping[str, str], begun: float, keep: 
 
 
 @contextlib.contextmanager
-def open_run(path: Path) -> Iterator[RunFolder]:
+def open_run(path: Path, *, only_load: bool = False) -> Iterator[RunFolder]:
     """Create and lock a run folder; a second driver is refused with the holder's name.
 
     The lock dies with its owner, so a killed run never blocks the next one.
@@ -164,7 +176,7 @@ def open_run(path: Path) -> Iterator[RunFolder]:
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {socket.gethostname()}")
         stream.flush()
-        yield RunFolder(path)
+        yield RunFolder(path, only_load=only_load)
 
 
 def file_hash(path: Path) -> str:

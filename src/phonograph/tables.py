@@ -31,7 +31,11 @@ def from_table(cls: type[Settings], table: Mapping[str, Any], where: str) -> Set
     ConfigurationError
         Unknown key (with the nearest known name), wrong type, missing required key, or a value out of bounds.
     """
-    known = {item.name: item for item in fields(typing.cast(Any, cls)) if item.init and item.metadata.get("toml", True)}
+    known = {
+        item.name: item
+        for item in fields(typing.cast(Any, cls))
+        if item.init and not item.metadata.get("python_only", False)
+    }
     for key in table:
         refuse_unknown(key, known, where)
     hints = typing.get_type_hints(cls)
@@ -98,7 +102,7 @@ def to_table(settings: Any) -> Any:
         plain = {
             item.name: to_table(getattr(settings, item.name))
             for item in fields(settings)
-            if item.metadata.get("toml", True) and getattr(settings, item.name) is not None
+            if not item.metadata.get("python_only", False) and getattr(settings, item.name) is not None
         }
         return plain
     if isinstance(settings, Mapping):

@@ -117,11 +117,13 @@ def _training() -> list[str]:
     defaults = TrainingConfig()
     return [
         "[training]",
-        *_lines(defaults, skip=("collections", "model", "settings")),
+        *_lines(defaults, skip=("collections", "study", "model", "settings")),
         "[training.collections]",
         'phonon = ["phonon"]',
         'random = ["random"]',
         'combined = ["phonon", "random"]',
+        "[training.study]",
+        *_lines(defaults.study),
         "[training.model]",
         *_lines(defaults.model),
         "[training.settings]",

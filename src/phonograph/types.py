@@ -7,7 +7,7 @@ Units: Å, eV, amu, THz, K, GPa.  Lattice vectors are rows.  Positions are Carte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -49,7 +49,7 @@ def read_only(
     and what was got.
     """
     try:
-        array = np.array(value, dtype=dtype, order="C")
+        array: NDArray[Any] = np.array(value, dtype=dtype, order="C")
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{name} must be an array of {np.dtype(dtype).name}; got {type(value).__name__} ({error})"
@@ -96,6 +96,17 @@ class Origin:
         for name in ("settings", "inputs", "versions"):
             _set(self, name, MappingProxyType(dict(getattr(self, name))))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A read-only mapping cannot be sent to another process; its content can.
+        plain = (dict(self.settings), self.seed, dict(self.inputs), dict(self.versions))
+        return _origin, (self.room, *plain)
+
+
+def _origin(
+    room: str, settings: dict[str, Any], seed: int | None, inputs: dict[str, str], versions: dict[str, str]
+) -> Origin:
+    return Origin(room=room, settings=settings, seed=seed, inputs=inputs, versions=versions)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crystal:
@@ -118,7 +129,7 @@ class Crystal:
     cell_A: FloatArray
     positions_A: FloatArray
     numbers: IntArray
-    masses_amu: FloatArray = None  # type: ignore[assignment]
+    masses_amu: FloatArray = field(default_factory=lambda: np.zeros(0))
     title: str = ""
 
     def __post_init__(self) -> None:
@@ -135,7 +146,7 @@ class Crystal:
             raise DataError(
                 f"the three lattice vectors must span a volume; got {abs(np.linalg.det(self.cell_A)):.3g} Å³"
             )
-        if self.masses_amu is None:
+        if np.size(self.masses_amu) == 0:
             from ase.data import atomic_masses
 
             _set(self, "masses_amu", atomic_masses[self.numbers])
@@ -235,9 +246,11 @@ class Spectrum:
 class RenormalisationRound:
     """One round of the self-consistent stochastic loop.
 
-    ``lowest_THz`` of the mixed force constants; ``change_THz`` is the rms change of all commensurate frequencies,
-    ``noise_THz`` the rms of their jackknife errors; ``guarded_share`` the share of displacement variance the
-    amplitude guard removed; ``effective_fraction`` the Kong–Liu effective share of the samples fitted.
+    ``samples`` is the number of configurations fitted; ``lowest_THz`` of the mixed force constants; ``change_THz`` is
+    the rms change of all commensurate frequencies, ``noise_THz`` the rms of their jackknife errors; ``guarded_share``
+    the share of displacement variance the amplitude guard removed; ``effective_fraction`` the Kong–Liu effective share
+    of the samples fitted; the free energy F_harm + ⟨V − V_harm⟩ counts from the crystal at rest and carries its
+    standard error.
     """
 
     index: int
@@ -248,6 +261,7 @@ class RenormalisationRound:
     guarded_share: float
     effective_fraction: float
     free_energy_eV_per_atom: float
+    free_energy_error_eV_per_atom: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -376,7 +390,25 @@ class Configurations:
             cell_A=self.cells_A[position],
             positions_A=self.positions_A[atoms],
             numbers=self.numbers[atoms],
-            title=self.ids[position],
+            title=f"{self.name}-{position:05d}",
+        )
+
+    def first(self, n: int) -> Configurations:
+        """Return the first ``n`` configurations (all where there are fewer)."""
+        n = min(n, len(self))
+        atoms = int(self.offsets[n])
+        return replace(
+            self,
+            offsets=self.offsets[: n + 1],
+            numbers=self.numbers[:atoms],
+            positions_A=self.positions_A[:atoms],
+            displacements_A=self.displacements_A[:atoms],
+            cells_A=self.cells_A[:n],
+            temperature_K=self.temperature_K[:n],
+            amplitude_A=self.amplitude_A[:n],
+            fraction=self.fraction[:n],
+            index=self.index[:n],
+            group=self.group[:n],
         )
 
     def crystals(self) -> Iterator[Crystal]:
@@ -483,6 +515,36 @@ class Labels:
         return np.array([values[place[s]] if s in place else np.nan for s in sample_ids], dtype=np.float64)
 
 
+def join_labels(parts: Sequence[Labels]) -> Labels:
+    """Return one :class:`Labels` with the samples of all ``parts``; a property a part lacks becomes a hole there.
+
+    Where parts name different engines for a property, the column names all of them.
+    """
+    if not parts:
+        raise DataError("joining labels needs at least one set; got none")
+    units: dict[str, str] = {}
+    for column in (column for part in parts for column in part.columns):
+        if units.setdefault(column.name, column.unit) != column.unit:
+            raise DataError(f"{column.name} comes in {units[column.name]} and in {column.unit}; convert one of them")
+    columns = []
+    for name, unit in units.items():
+        owners = [column for part in parts for column in part.columns if column.name == name]
+        values = [
+            next((c.values for c in part.columns if c.name == name), np.full(len(part.sample_ids), np.nan))
+            for part in parts
+        ]
+        engine = " | ".join(dict.fromkeys(column.engine for column in owners))
+        columns.append(LabelColumn(name=name, unit=unit, values=np.concatenate(values), engine=engine))
+    return Labels(
+        sample_ids=tuple(sample for part in parts for sample in part.sample_ids),
+        set_names=tuple(name for part in parts for name in part.set_names),
+        columns=tuple(columns),
+        status=tuple(status for part in parts for status in part.status),
+        warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+        origin=parts[0].origin,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class GraphSpec:
     """What an edge is: every pair of atoms and periodic images with 0 < distance < ``cutoff_A``."""
@@ -560,6 +622,31 @@ class GraphSet:
             image=self.image[edges],
             distance_A=self.distance_A[edges],
         )
+
+
+def join_graphs(parts: Sequence[GraphSet]) -> GraphSet:
+    """Return one :class:`GraphSet` that holds the graphs of all ``parts``, in order."""
+    if not parts:
+        raise DataError("joining graphs needs at least one set; got none")
+    if len({part.spec for part in parts}) > 1:
+        raise DataError(f"graphs of different cutoffs cannot be joined; got {sorted(p.spec.cutoff_A for p in parts)}")
+    return replace(
+        parts[0],
+        sample_ids=tuple(sample for part in parts for sample in part.sample_ids),
+        groups=tuple(group for part in parts for group in part.groups),
+        node_offsets=_joined_offsets([part.node_offsets for part in parts]),
+        edge_offsets=_joined_offsets([part.edge_offsets for part in parts]),
+        warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+        numbers=np.concatenate([part.numbers for part in parts]),
+        source=np.concatenate([part.source for part in parts]),
+        target=np.concatenate([part.target for part in parts]),
+        image=np.concatenate([part.image for part in parts]),
+        distance_A=np.concatenate([part.distance_A for part in parts]),
+    )
+
+
+def _joined_offsets(offsets: Sequence[IntArray]) -> IntArray:
+    return np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part) for part in offsets]))])
 
 
 def _ranges(offsets: IntArray, chosen: IntArray) -> IntArray:
@@ -662,6 +749,15 @@ class Fitted:
             array.flags.writeable = False
             frozen[name] = array
         _set(self, "weights", MappingProxyType(frozen))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # See Origin: sent to another process by its content.
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        return _fitted, ({**plain, "weights": dict(self.weights)},)
+
+
+def _fitted(plain: dict[str, Any]) -> Fitted:
+    return Fitted(**plain)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,9 +56,7 @@ def refuse_leaks(
         )
 
 
-def count_duplicates(
-    fitted: Fitted, sample_ids: Iterable[str], part: str, fingerprint_of: Mapping[str, str]
-) -> int:
+def count_duplicates(fitted: Fitted, sample_ids: Iterable[str], part: str, fingerprint_of: Mapping[str, str]) -> int:
     """Return how many of ``sample_ids`` have the structure of a sample the model was fitted on, by fingerprint."""
     seen = {fingerprint_of[s] for s in seen_in_fitting(fitted.split, part) if s in fingerprint_of}
     return sum(fingerprint_of.get(sample) in seen for sample in sample_ids)

@@ -47,7 +47,7 @@ def squared_pearson(truth: ArrayLike, prediction: ArrayLike) -> float:
         return float("nan")
     # Scaling by the largest deviation keeps the squares of tiny and huge units in range.
     left, right = (_scaled_deviation(values) for values in (observed, predicted))
-    return float(min((left @ right) ** 2 / ((left @ left) * (right @ right)), 1.0))
+    return min(float((left @ right) ** 2 / ((left @ left) * (right @ right))), 1.0)
 
 
 def _pair(truth: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -1,4 +1,4 @@
-"""The cross-test table over seeds, and the verdict: does a network beat the mean of its training labels?"""
+"""The cross-test table over seeds, and the verdict whether a network beats the mean of its training labels."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(known.std(ddof=1)) if len(known) > 1 else float("nan")
 
 
-def verdicts(summary: Sequence[MetricSummary]) -> tuple[str, ...]:
-    """Return one sentence per test of the summary in which the networks do not beat the mean predictor."""
+def verdicts(summary: Sequence[MetricSummary], scope: str) -> tuple[str, ...]:
+    """Return one sentence per test, in this scope, in which the networks do not beat the mean predictor."""
     return tuple(
         f"{s.target}: models trained on {s.trained_on!r} do not beat the mean of their training labels on the test "
         f"part of {s.tested_on!r} (MAE {s.mae:.4g} {s.unit}, skill {s.skill:.2f} over {s.models} models)"
         for s in summary
-        if s.split == "test" and s.scope in ("all", "in_range") and s.skill <= 0
+        if s.split == "test" and s.scope == scope and s.skill <= 0
     )

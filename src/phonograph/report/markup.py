@@ -49,7 +49,7 @@ def _flatten(parts: Iterable[Any]) -> Iterable[str]:
             yield from _flatten(part)
 
 
-def tag(name: str, *children: Content, **attributes: str | float | bool | None) -> Markup:
+def tag(name: str, /, *children: Content, **attributes: str | float | bool | None) -> Markup:
     """Return one element.
 
     Parameters
@@ -80,7 +80,7 @@ def _attribute(key: str, value: str | float | bool | None) -> str:
 
 
 def json_island(identifier: str, value: Any) -> Markup:
-    """Return data for the page's script, inert as markup: ``< > &`` and U+2028/2029 are ``\\u`` escapes."""
+    """Return data for the page's script, inert as markup: angle brackets, ampersands and U+2028/9 are escapes."""
     plain = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
     for character, escape in _JSON_ESCAPES.items():
         plain = plain.replace(character, escape)
@@ -98,6 +98,14 @@ def table(head: Sequence[Content], rows: Sequence[Sequence[Content]], *, words: 
     lines = [tag("tr", [cell("td", place, item) for place, item in enumerate(row)]) for row in rows]
     top = tag("tr", [cell("th", place, item) for place, item in enumerate(head)])
     return tag("div", tag("table", tag("thead", top), tag("tbody", lines), class_=class_ or None), class_="scroll")
+
+
+def without_empty(
+    head: Sequence[Content], rows: Sequence[Sequence[Content]], empty: str = "–"
+) -> tuple[list[Content], list[list[Content]]]:
+    """Return head and rows without the columns that hold nothing but ``empty``."""
+    kept = [place for place in range(len(head)) if any(row[place] != empty for row in rows)]
+    return [head[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def fold(summary: Content, *content: Content, open_: bool = False) -> Markup:

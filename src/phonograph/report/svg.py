@@ -180,13 +180,29 @@ class Chart:
         )
 
     def dots(
-        self, x: ArrayLike, y: ArrayLike, colour: str, *, radius: float = 3.0, opacity: float = 1.0, hollow: bool = False
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        colour: str,
+        *,
+        radius: float = 3.0,
+        opacity: float = 1.0,
+        hollow: bool = False,
     ) -> None:
         """Add round markers as one path of zero-length strokes, which keeps thousands of them small."""
         across, along = self.x(x), self.y(y)
         if hollow:
             ring = [
-                tag("circle", cx=px(a), cy=px(b), r=radius, fill=colour, fill_opacity=0.12, stroke=colour, stroke_width=1.4)
+                tag(
+                    "circle",
+                    cx=px(a),
+                    cy=px(b),
+                    r=radius,
+                    fill=colour,
+                    fill_opacity=0.12,
+                    stroke=colour,
+                    stroke_width=1.4,
+                )
                 for a, b in zip(across.ravel(), along.ravel(), strict=True)
             ]
             self.add(*ring)
@@ -196,13 +212,22 @@ class Chart:
         path = "".join(places)
         if path:
             self.add(
-                tag("path", d=path, stroke=colour, stroke_width=2 * radius, stroke_linecap="round", stroke_opacity=_opacity(opacity))
+                tag(
+                    "path",
+                    d=path,
+                    stroke=colour,
+                    stroke_width=2 * radius,
+                    stroke_linecap="round",
+                    stroke_opacity=_opacity(opacity),
+                )
             )
 
     def diamonds(self, x: ArrayLike, y: ArrayLike, colour: str, *, radius: float = 4.5) -> None:
         """Add open diamond markers."""
         for a, b in zip(self.x(x).ravel(), self.y(y).ravel(), strict=True):
-            corners = f"M{px(a)} {px(b - radius)}L{px(a + radius)} {px(b)}L{px(a)} {px(b + radius)}L{px(a - radius)} {px(b)}Z"
+            corners = (
+                f"M{px(a)} {px(b - radius)}L{px(a + radius)} {px(b)}L{px(a)} {px(b + radius)}L{px(a - radius)} {px(b)}Z"
+            )
             self.add(tag("path", d=corners, class_="on-paper", stroke=colour, stroke_width=1.6))
 
     def error_bars(self, x: ArrayLike, y: ArrayLike, error: ArrayLike, colour: str, *, width: float = 1.4) -> None:
@@ -248,7 +273,15 @@ class Chart:
     ) -> None:
         """Add text at a data point, shifted by pixels."""
         self.add(
-            label(self.x.at(x) + shift[0], self.y.at(y) + shift[1], words, anchor=anchor, colour=colour, size=size, weight=weight)
+            label(
+                self.x.at(x) + shift[0],
+                self.y.at(y) + shift[1],
+                words,
+                anchor=anchor,
+                colour=colour,
+                size=size,
+                weight=weight,
+            )
         )
 
     def render(self, description: str) -> Markup:
@@ -281,8 +314,14 @@ class Chart:
         return tag(
             "g",
             _stroke(base, "currentColor", 1, "", 0.5),
-            [label(self.x.at(v), self.y.start + 17, words, anchor="middle", size=11.5, soft=True) for v, words in x_ticks],
-            [label(self.x.start - 7, self.y.at(v) + 4, words, anchor="end", size=11.5, soft=True) for v, words in y_ticks],
+            [
+                label(self.x.at(v), self.y.start + 17, words, anchor="middle", size=11.5, soft=True)
+                for v, words in x_ticks
+            ],
+            [
+                label(self.x.start - 7, self.y.at(v) + 4, words, anchor="end", size=11.5, soft=True)
+                for v, words in y_ticks
+            ],
             label(middle_x, self.y.start + 37, self.x_label, anchor="middle", size=12) if self.x_label else None,
             label(15, middle_y, self.y_label, anchor="middle", size=12, turn=True) if self.y_label else None,
         )
@@ -328,7 +367,13 @@ def _polyline(x: FloatArray, y: FloatArray) -> str:
 
 def _stroke(path: str, colour: str, width: float, dash: str, opacity: float) -> Markup:
     return tag(
-        "path", d=path, fill="none", stroke=colour, stroke_width=width, stroke_dasharray=dash or None, stroke_opacity=_opacity(opacity)
+        "path",
+        d=path,
+        fill="none",
+        stroke=colour,
+        stroke_width=width,
+        stroke_dasharray=dash or None,
+        stroke_opacity=_opacity(opacity),
     )
 
 

@@ -120,6 +120,11 @@ def listed(items: Iterable[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def pair_words(pair: str) -> str:
+    """Return a species pair with an en dash: ``Ag-S`` is Ag–S."""
+    return pair.replace("-", "\u2013")
+
+
 def formula_markup(formula: str) -> Markup:
     """Return a chemical formula with its counts as subscripts."""
     parts = re.split(r"(\d+)", formula)

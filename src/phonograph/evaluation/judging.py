@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
 from phonograph.errors import DataError
 from phonograph.evaluation.audit import count_duplicates, fingerprints, refuse_leaks
-from phonograph.evaluation.paper import paper_filtered
+from phonograph.evaluation.paper import PaperFilter
 from phonograph.evaluation.scoring import score, training_mean, trivial
 from phonograph.evaluation.summary import summarise, verdicts
-from phonograph.types import Evaluation, Fitted, GraphSet, IntArray, Labels, Metric, Origin, Predictions, Progress, Split
+from phonograph.types import (
+    Evaluation,
+    Fitted,
+    GraphSet,
+    IntArray,
+    Labels,
+    Metric,
+    Origin,
+    Predictions,
+    Progress,
+    Split,
+)
 
 Collection = tuple[GraphSet, Split | Mapping[int, Split]]
 """The graphs of a collection and its split: one for all models, or one per training seed."""
@@ -51,7 +63,7 @@ def evaluate(
         has no label at all.
     """
     name = tested_on or fitted.trained_on
-    return _judge([fitted], {name: (graphs, split or fitted.split)}, labels, {name: PARTS}, own_parts=())
+    return _judge([fitted], {name: (graphs, split or fitted.split)}, labels, parts=PARTS)
 
 
 def cross_test(
@@ -97,9 +109,8 @@ def cross_test(
         raise DataError(
             f"a cross-test needs at least one model and one collection; got {len(fits)} and {len(collections)}"
         )
-    tests = dict.fromkeys(collections, ("test",))
-    evaluation = _judge(fits, collections, labels, tests, own_parts=() if paper_filter else own_parts, progress=progress)
-    return paper_filtered(evaluation, {fitted.name: fitted.train_range for fitted in fits}) if paper_filter else evaluation
+    paper = PaperFilter() if paper_filter else None
+    return _judge(fits, collections, labels, own_parts=() if paper else own_parts, paper=paper, progress=progress)
 
 
 def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -161,46 +172,55 @@ def _judge(
     fits: Sequence[Fitted],
     collections: Mapping[str, Collection],
     labels: Labels,
-    tests: Mapping[str, Sequence[str]],
     *,
-    own_parts: Sequence[str],
+    parts: Sequence[str] = ("test",),
+    own_parts: Sequence[str] = (),
+    paper: PaperFilter | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    notes, metrics, predictions = _Notes(), [], []
+    notes = _Notes()
+    metrics: list[Metric] = []
+    predictions: list[Predictions] = []
     index = _Index.of(collections)
     for done, fitted in enumerate(fits):
         mean = training_mean(fitted, labels)
         if not np.isfinite(mean):
             notes.without_baseline.append(fitted.name)
-        for tested_on, parts in tests.items():
+        for tested_on, collection in collections.items():
             own = own_parts if tested_on == fitted.trained_on else ()
             for part in dict.fromkeys((*own, *parts)):
-                found = _predict_part(fitted, collections[tested_on], labels, tested_on, part, index, notes)
+                found = _predict_part(fitted, collection, labels, tested_on, part, index, notes)
+                found = paper.narrow(found, fitted.train_range) if paper else found
+                lines = score(found, fitted.train_range)
+                lines += score(trivial(found, mean), fitted.train_range) if np.isfinite(mean) else ()
+                metrics += paper.keep(lines) if paper else lines
                 predictions.append(found)
-                metrics += score(found, fitted.train_range)
-                metrics += score(trivial(found, mean), fitted.train_range) if np.isfinite(mean) else ()
         if progress:
             progress("judging models", done + 1, len(fits))
-    return _assemble(fits, collections, metrics, predictions, notes)
+    sentences = (*notes.sentences(), *(paper.sentences() if paper else ()))
+    settings = {
+        "models": [fitted.name for fitted in fits],
+        "collections": list(collections),
+        "paper_filter": paper is not None,
+    }
+    return _assemble(metrics, predictions, sentences, settings)
 
 
 def _assemble(
-    fits: Sequence[Fitted],
-    collections: Mapping[str, Collection],
-    metrics: list[Metric],
-    predictions: list[Predictions],
-    notes: _Notes,
+    metrics: Sequence[Metric], predictions: Sequence[Predictions], sentences: Sequence[str], settings: Mapping[str, Any]
 ) -> Evaluation:
     # Models of one seed share their split, and so their mean predictor: its lines are written once.
     unique = tuple({repr(metric): metric for metric in metrics}.values())
     summary = summarise(unique)
-    settings = {"models": [fitted.name for fitted in fits], "collections": list(collections), "paper_filter": False}
+    scope = "in_range" if settings["paper_filter"] else "all"
     return Evaluation(
         metrics=unique,
-        predictions=tuple(predictions),
+        predictions=tuple(p for p in predictions if p.sample_ids),
         summary=summary,
-        warnings=(*notes.sentences(), *verdicts(summary, "all")),
-        origin=Origin(room="evaluation", settings=settings, versions={p: version(p) for p in ("numpy", "torch")}),
+        warnings=(*sentences, *verdicts(summary, scope)),
+        origin=Origin(
+            room="evaluation", settings=settings, versions={name: version(name) for name in ("numpy", "torch")}
+        ),
     )
 
 
@@ -214,7 +234,9 @@ class _Index:
 
     @classmethod
     def of(cls, collections: Mapping[str, Collection]) -> _Index:
-        place, groups, prints = {}, {}, {}
+        place: dict[str, dict[str, int]] = {}
+        groups: dict[str, str] = {}
+        prints: dict[str, str] = {}
         for name, (graphs, _) in collections.items():
             place[name] = {sample: position for position, sample in enumerate(graphs.sample_ids)}
             groups.update(zip(graphs.sample_ids, graphs.groups, strict=True))

@@ -1,0 +1,112 @@
+"""POSCAR and CONTCAR: every line is checked before ASE reads the file."""
+
+from __future__ import annotations
+
+import math
+from io import StringIO
+from typing import Any
+
+from phonograph.errors import InputFileError
+from phonograph.files.safety import check_elements, reading
+from phonograph.types import MAX_ATOMS
+
+
+def poscar_atoms(text: str, name: str) -> Any:
+    """Return the ASE ``Atoms`` of a POSCAR (VASP 5 or later, that is with element symbols), in the file's order.
+
+    The comment line is in ``info["comment"]``.  Velocities and predictor-corrector blocks, which may follow the
+    positions, are not read.
+
+    Parameters
+    ----------
+    text
+        Content of the file.
+    name
+        Its name, for messages.
+
+    Raises
+    ------
+    InputFileError
+        Naming the line: truncated, no or unknown symbols, more than :data:`MAX_ATOMS` atoms, not a number.
+    """
+    lines = text.splitlines()
+    if len(lines) < 8:
+        raise InputFileError(
+            f"{name} ends after line {len(lines)}; a POSCAR has at least 8 lines; write or copy it again"
+        )
+    _check_scale(lines[1], name)
+    for number in (3, 4, 5):
+        _check_three_numbers(lines[number - 1], name, number, "lattice vector")
+    symbols, counts = _species(lines[5], lines[6], name)
+    first = 8 if lines[7].strip()[:1].lower() != "s" else 9
+    _check_mode(lines[first - 1] if first <= len(lines) else "", name, first)
+    count = sum(counts)
+    positions = lines[first : first + count]
+    if len(positions) < count:
+        raise InputFileError(
+            f"{name} claims {count} atoms but ends after {len(positions)} position lines; write or copy it again"
+        )
+    for number, line in enumerate(positions, start=first + 1):
+        _check_three_numbers(line, name, number, "position")
+    header = [*lines[:5], " ".join(symbols), " ".join(map(str, counts)), *lines[7:first]]
+    with reading(name, "a POSCAR file"):
+        from ase.io import read
+
+        atoms = read(StringIO("\n".join([*header, *positions, ""])), format="vasp")
+    atoms.info["comment"] = " ".join(lines[0].split())
+    return atoms
+
+
+def _check_scale(line: str, name: str) -> None:
+    # ASE takes the leading numbers of the line (the rest is comment): one factor or volume, or three factors.
+    values = []
+    for word in line.split()[:3]:
+        value = _number(word)
+        if value is None:
+            break
+        values.append(value)
+    if len(values) not in (1, 3) or 0.0 in values or not all(map(math.isfinite, values)):
+        raise InputFileError(f"{name} line 2 must be a scale factor (1.0 as a rule); got {line.strip()[:60]!r}")
+
+
+def _check_three_numbers(line: str, name: str, number: int, what: str) -> None:
+    values = [_number(word) for word in line.split()[:3]]
+    if len(values) == 3 and all(value is not None and math.isfinite(value) for value in values):
+        return
+    raise InputFileError(f"{name} line {number} must be a {what} of three finite numbers; got {line.strip()[:60]!r}")
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _species(symbol_line: str, count_line: str, name: str) -> tuple[list[str], list[int]]:
+    symbols = [word.split("/")[0].split("_")[0] for word in symbol_line.split("!")[0].split()]
+    if not symbols or symbols[0].isdigit():
+        raise InputFileError(
+            f"{name} line 6 must name the elements, for example 'Ag S Br'; got {symbol_line.strip()[:60]!r}; "
+            "add that line (VASP 4 files lack it)"
+        )
+    counts = [_count(word, name) for word in count_line.split("!")[0].split()]
+    if len(counts) != len(symbols):
+        raise InputFileError(f"{name} names {len(symbols)} elements in line 6 but gives {len(counts)} counts in line 7")
+    if not 1 <= sum(counts) <= MAX_ATOMS:
+        raise InputFileError(f"{name} line 7 claims {sum(counts)} atoms; 1 to {MAX_ATOMS} are accepted")
+    check_elements(symbols, f"{name} line 6")
+    return symbols, counts
+
+
+def _count(word: str, name: str) -> int:
+    # Fifteen digits hold any sensible claim, and int() of more could take long.
+    if not (word.isascii() and word.isdigit() and len(word) <= 15):
+        raise InputFileError(f"{name} line 7 must be one number of atoms per element; got {word[:20]!r}")
+    return int(word)
+
+
+def _check_mode(line: str, name: str, number: int) -> None:
+    # VASP takes any other word for 'Direct'; a forgotten line would then swallow the first atom.
+    if line.strip()[:1].lower() not in ("d", "c", "k"):
+        raise InputFileError(f"{name} line {number} must be 'Direct' or 'Cartesian'; got {line.strip()[:60]!r}")

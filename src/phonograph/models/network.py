@@ -1,0 +1,55 @@
+"""The graph network itself."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from phonograph.models.batch import GraphBatch
+
+
+class GraphConv(nn.Module):
+    """x_i' = W₁ x_i + W₂ Σ_j e_ji x_j + b, the same numbers as ``torch_geometric.nn.GraphConv``.
+
+    ``itself`` holds W₁; ``neighbours`` holds W₂ and b.
+    """
+
+    def __init__(self, features: int, channels: int) -> None:
+        super().__init__()
+        self.neighbours = nn.Linear(features, channels)
+        self.itself = nn.Linear(features, channels, bias=False)
+
+    def forward(self, batch: GraphBatch, h: Tensor) -> Tensor:
+        """Map node values (nodes, features) to (nodes, channels)."""
+        return torch.addmm(self.neighbours(batch.aggregate(h)), h, self.itself.weight.t())
+
+
+class GraphConvNetwork(nn.Module):
+    """The network described by :class:`phonograph.models.spec.GraphConvNet`; use that to make one."""
+
+    def __init__(
+        self, *, features: int, hidden_channels: int, convolutions: int, pooling: str, output: str, dropout: float
+    ) -> None:
+        super().__init__()
+        widths = [features] + [hidden_channels] * convolutions
+        self.convolutions = nn.ModuleList(GraphConv(a, b) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(hidden_channels) for _ in range(convolutions))
+        self.hidden = nn.Linear(hidden_channels, 16)
+        self.final = nn.Linear(16, 1)
+        self.pooling, self.output, self.dropout = pooling, output, dropout
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """Return one value per graph, shape (n_graphs,)."""
+        h = batch.x
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            h = functional.relu(norm(convolution(batch, h)), inplace=True)
+        pooled = batch.pool(h, self.pooling)
+        pooled = functional.dropout(pooled, self.dropout, training=self.training)
+        value = cast(Tensor, self.final(functional.relu(self.hidden(pooled)))).squeeze(-1)
+        if self.output == "sigmoid":
+            return torch.sigmoid(value)
+        return functional.relu(value) if self.output == "relu" else value

@@ -1,0 +1,60 @@
+"""What every step gets and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from phonograph.config import Config
+from phonograph.run_folder import RunFolder
+from phonograph.streams import derive_seed
+from phonograph.types import (
+    Configurations,
+    Evaluation,
+    Explanation,
+    Fitted,
+    GraphSet,
+    Labels,
+    Phonons,
+    Progress,
+    SetStatistics,
+    Study,
+    ThermalCurve,
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunResult:
+    """Everything a run made or found finished; what was not asked for is None or empty."""
+
+    folder: Path
+    phonons: Phonons | None = None
+    sets: tuple[Configurations, ...] = ()
+    statistics: tuple[SetStatistics, ...] = ()
+    labels: Labels | None = None
+    graphs: GraphSet | None = None
+    fits: tuple[Fitted, ...] = ()
+    study: Study | None = None
+    evaluation: Evaluation | None = None
+    explanation: Explanation | None = None
+    curve: ThermalCurve | None = None
+    report: Path | None = None
+    summary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """The configuration, the run folder and how to tell the user."""
+
+    config: Config
+    folder: RunFolder
+    progress: Progress
+    say: Say
+    workers: int
+
+    def seed(self, *names: str | int) -> int:
+        """Return the 63-bit seed of a named stream of this run."""
+        return derive_seed(self.config.seed, *names) % 2**63

@@ -1,0 +1,295 @@
+"""Rooms 4–7: graphs, networks, their tests and their explanation."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phonograph.config import StudyConfig
+from phonograph.errors import DataError
+from phonograph.evaluation import cross_test
+from phonograph.explanation import explain
+from phonograph.files.bundle import load_bundle, save_bundle
+from phonograph.files.graphs import load_graphs, save_graphs
+from phonograph.files.results import (
+    load_evaluation,
+    load_explanation,
+    load_study,
+    save_evaluation,
+    save_explanation,
+    save_study,
+)
+from phonograph.graphs import build_graphs
+from phonograph.models import architecture
+from phonograph.steps.context import Context, RunResult
+from phonograph.tables import to_table
+from phonograph.training import FitJob, TrainingSettings, combine_splits, fit_many, make_split, run_study
+from phonograph.types import (
+    Configurations,
+    Crystal,
+    Evaluation,
+    Explanation,
+    Fitted,
+    GraphSet,
+    Labels,
+    Split,
+    Study,
+    join_graphs,
+)
+
+CHECKPOINTS = "checkpoints"
+
+
+def graphs_step(context: Context, result: RunResult) -> RunResult:
+    """Room 4: one graph per configuration of every set."""
+    spec = context.config.graphs
+
+    def make(folder: Path) -> GraphSet:
+        graphs = join_graphs([build_graphs(item, spec) for item in result.sets])
+        save_graphs(graphs, folder / "graphs.npz")
+        return graphs
+
+    graphs = context.folder.room(
+        "graphs",
+        {"graphs": to_table(spec)},
+        after=["sampling"],
+        make=make,
+        load=lambda folder: load_graphs(folder / "graphs.npz"),
+    )
+    return replace(result, graphs=graphs)
+
+
+def training_step(context: Context, result: RunResult) -> RunResult:
+    """Room 5: every target × collection × seed, and the study of architectures."""
+    config = context.config
+    graphs, labels = _needed(result)
+
+    def make(folder: Path) -> tuple[tuple[Fitted, ...], Study | None]:
+        jobs = _jobs(context, result.sets, folder)
+        fits = fit_many(
+            graphs,
+            labels,
+            jobs,
+            workers=context.workers,
+            progress=context.progress,
+            on_result=lambda fitted: save_bundle(fitted, folder / fitted.name),
+        )
+        study = _study(context, result.sets, graphs, labels)
+        if study is not None:
+            save_study(study, folder)
+        # A finished model is in its bundle; its checkpoint has served its purpose.
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        return fits, study
+
+    def load(folder: Path) -> tuple[tuple[Fitted, ...], Study | None]:
+        names = [job.name for job in _jobs(context, result.sets, folder)]
+        fits = tuple(load_bundle(folder / name, model=config.training.model) for name in names)
+        return fits, load_study(folder) if config.training.study.architectures else None
+
+    fits, study = context.folder.room(
+        "training",
+        {"training": to_table(config.training), "collections": to_table(config.collections), "seed": config.seed},
+        after=["labels", "graphs"],
+        keep=[CHECKPOINTS],
+        make=make,
+        load=load,
+    )
+    return replace(result, fits=fits, study=study)
+
+
+def _needed(result: RunResult) -> tuple[GraphSet, Labels]:
+    assert result.graphs is not None
+    assert result.labels is not None
+    return result.graphs, result.labels
+
+
+def splits(context: Context, sets: tuple[Configurations, ...]) -> Mapping[str, Mapping[int, Split]]:
+    """Return collection → seed → split; each set is split once per seed and collections combine those splits."""
+    training = context.config.training
+    of_set = {
+        (item.name, seed): make_split(item.ids, item.group, training.fractions, seed)
+        for item in sets
+        for seed in training.seeds
+        if any(item.name in members for members in context.config.collections.values())
+    }
+    return {
+        name: {seed: combine_splits([of_set[member, seed] for member in members]) for seed in training.seeds}
+        for name, members in context.config.collections.items()
+    }
+
+
+def _jobs(context: Context, sets: tuple[Configurations, ...], folder: Path) -> list[FitJob]:
+    training = context.config.training
+    jobs = []
+    for target in training.targets:
+        for collection, by_seed in splits(context, sets).items():
+            for seed, split in by_seed.items():
+                name = f"{target}-{collection}-seed{seed}"
+                jobs.append(
+                    FitJob(
+                        name=name,
+                        split=split,
+                        model=training.model,
+                        target=target,
+                        settings=training.settings,
+                        trained_on=collection,
+                        seed=seed,
+                        checkpoint=folder / CHECKPOINTS / f"{name}.safetensors",
+                    )
+                )
+    return jobs
+
+
+def _study(context: Context, sets: tuple[Configurations, ...], graphs: GraphSet, labels: Labels) -> Study | None:
+    """Rank the paper's architectures on the last collection, as published and without squashed outputs."""
+    training = context.config.training
+    if not training.study.architectures:
+        return None
+    collection = list(context.config.collections)[-1]
+    seed = training.seeds[0]
+    split = splits(context, sets)[collection][seed]
+    studies = []
+    for output in training.study.outputs:
+        study, _ = run_study(
+            graphs,
+            labels,
+            split,
+            _study_models(training.study, output, training.model.hidden_channels),
+            _study_settings(training.settings, output),
+            [seed],
+            target=training.targets[0],
+            trained_on=collection,
+            workers=context.workers,
+            progress=context.progress,
+        )
+        studies.append(study)
+    rows = sorted((row for study in studies for row in study.rows), key=lambda row: row.validation_mae)
+    return replace(
+        studies[0],
+        rows=tuple(replace(row, rank=rank) for rank, row in enumerate(rows, start=1)),
+        warnings=tuple(dict.fromkeys(warning for study in studies for warning in study.warnings)),
+    )
+
+
+def _study_models(study: StudyConfig, output: str, hidden_channels: int) -> list[Any]:
+    changes = {} if output == "paper" else {"output": output}
+    models = [architecture(number, hidden_channels=hidden_channels, **changes) for number in study.architectures]
+    # Without its squashing, architecture 3 is 1 and 4 is 2.
+    return list(dict.fromkeys(models))
+
+
+def _study_settings(settings: TrainingSettings, output: str) -> TrainingSettings:
+    """As published, distances are min–max edge weights and targets are scaled to [0, 1]."""
+    return replace(settings, edge_law="minmax", target_scaling="minmax") if output == "paper" else settings
+
+
+def evaluation_step(context: Context, result: RunResult) -> RunResult:
+    """Room 6: every model on its own, the complementary and the combined test parts."""
+    graphs, labels = _needed(result)
+    config = context.config
+
+    def make(folder: Path) -> Evaluation:
+        collections, skipped = _test_collections(context, result, graphs)
+        evaluation = cross_test(
+            result.fits, collections, labels, paper_filter=config.evaluation.paper_filter, progress=context.progress
+        )
+        evaluation = replace(evaluation, warnings=(*evaluation.warnings, *skipped))
+        save_evaluation(evaluation, folder)
+        return evaluation
+
+    evaluation = context.folder.room(
+        "evaluation",
+        {"evaluation": to_table(config.evaluation)},
+        after=["training"],
+        make=make,
+        load=load_evaluation,
+    )
+    return replace(result, evaluation=evaluation)
+
+
+def _test_collections(
+    context: Context, result: RunResult, graphs: GraphSet
+) -> tuple[dict[str, tuple[GraphSet, Mapping[int, Split]]], list[str]]:
+    """Return what to test on: the training collections, and every set that no model trained on, whole."""
+    found = splits(context, result.sets)
+    collections = {name: (graphs, by_seed) for name, by_seed in found.items()}
+    seen = {number for fitted in result.fits for number in fitted.inputs.elements}
+    used = {member for members in context.config.collections.values() for member in members}
+    skipped = []
+    for item in result.sets:
+        if item.name in used or item.name in collections:
+            continue
+        unknown = sorted(set(np.unique(item.numbers).tolist()) - seen)
+        if unknown:
+            symbols = ", ".join(_symbol(number) for number in unknown)
+            skipped.append(f"Set {item.name!r} is not tested: it holds {symbols}, which no training collection holds.")
+            continue
+        whole = {
+            seed: Split(train=(), validation=(), test=item.ids, seed=seed) for seed in context.config.training.seeds
+        }
+        collections[item.name] = (graphs, whole)
+    return collections, skipped
+
+
+def _symbol(number: int) -> str:
+    from ase.data import chemical_symbols
+
+    return str(chemical_symbols[number])
+
+
+def explanation_step(context: Context, result: RunResult) -> RunResult:
+    """Room 7: which bonds the first model of the chosen collection rests on, on its own test part."""
+    settings = context.config.explanation
+    graphs, _ = _needed(result)
+
+    def make(folder: Path) -> Explanation:
+        fitted = _explained(context, result)
+        test = set(fitted.split.test)
+        places = [place for place, sample in enumerate(graphs.sample_ids) if sample in test]
+        explanation = explain(
+            fitted,
+            graphs.select(places),
+            _reference(result, fitted),
+            settings.explainer,
+            [context.seed("explanation", run) for run in range(settings.runs)],
+            n_configurations=settings.configurations,
+            progress=context.progress,
+        )
+        save_explanation(explanation, folder)
+        return explanation
+
+    explanation = context.folder.room(
+        "explanation",
+        {"explanation": to_table(settings), "seed": context.config.seed},
+        after=["training"],
+        make=make,
+        load=load_explanation,
+    )
+    return replace(result, explanation=explanation)
+
+
+def _explained(context: Context, result: RunResult) -> Fitted:
+    config = context.config
+    target = config.explanation.target or config.training.targets[0]
+    collection = config.explanation.collection or next(iter(config.collections))
+    return next(fit for fit in result.fits if fit.target == target and fit.trained_on == collection)
+
+
+def _reference(result: RunResult, fitted: Fitted) -> Crystal:
+    """Return the undisplaced crystal that edges refer to: room 1's supercell, or that of a test configuration."""
+    if result.phonons is not None:
+        return result.phonons.supercell
+    wanted = fitted.split.test[0]
+    for item in result.sets:
+        if wanted in item.ids:
+            place = item.ids.index(wanted)
+            crystal = item.crystal(place)
+            atoms = slice(int(item.offsets[place]), int(item.offsets[place + 1]))
+            shift = np.nan_to_num(item.displacements_A[atoms])
+            return replace(crystal, positions_A=crystal.positions_A - shift)
+    raise DataError(f"test sample {wanted!r} is in no set; run the earlier rooms again")

@@ -1,0 +1,131 @@
+"""The report, the manifest and the summary line: from results only."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from phonograph.atomic import write_text
+from phonograph.citation import works
+from phonograph.config import to_toml
+from phonograph.files.structures import read_structure
+from phonograph.report import ReportMaterial, write_report
+from phonograph.run_folder import RECORD, STAGES, code_hash, file_hash, package_versions
+from phonograph.sampling import failed_checks
+from phonograph.steps.context import Context, RunResult
+
+
+def finish(context: Context, result: RunResult, *, with_report: bool) -> RunResult:
+    """Write ``manifest.json`` and, where asked, ``report.html``; return the result with its summary line."""
+    path = context.folder.path
+    manifest = _manifest(context, result)
+    write_text(path / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    if with_report:
+        write_report(_material(context, result, manifest), path / "report.html")
+        result = replace(result, report=path / "report.html")
+    return replace(result, summary=_summary(context, result))
+
+
+def _material(context: Context, result: RunResult, manifest: dict[str, Any]) -> ReportMaterial:
+    config = context.config
+    crystal = read_structure(config.path(config.crystal.file)) if config.crystal.file else None
+    return ReportMaterial(
+        title=config.title,
+        crystal=crystal,
+        phonons=result.phonons,
+        sets=result.sets,
+        statistics=result.statistics,
+        labels=result.labels,
+        study=result.study,
+        fits=result.fits,
+        evaluation=result.evaluation,
+        explanations=(result.explanation,) if result.explanation else (),
+        curve=result.curve,
+        target=config.training.targets[0],
+        warnings=tuple(all_warnings(result)),
+        limits=_limits(context),
+        manifest=manifest,
+        config_toml=to_toml(config),
+        citations=works(_cited(context)),
+    )
+
+
+def all_warnings(result: RunResult) -> Iterator[tuple[str, str]]:
+    """Yield (room, sentence) of every distinct warning raised in the run."""
+    sources: list[tuple[str, Any]] = [("phonons", result.phonons)]
+    sources += [("sampling", item) for item in result.sets]
+    sources += [("labels", result.labels), ("graphs", result.graphs)]
+    sources += [("training", item) for item in result.fits]
+    sources += [("training", result.study), ("evaluation", result.evaluation)]
+    sources += [("explanation", result.explanation), ("thermal", result.curve)]
+    seen: set[tuple[str, str]] = set()
+    for room, value in sources:
+        for sentence in value.warnings if value is not None else ():
+            if (room, sentence) not in seen:
+                seen.add((room, sentence))
+                yield room, sentence
+    for item in result.statistics:
+        for sentence in failed_checks(item):
+            yield "sampling", sentence
+
+
+def _limits(context: Context) -> tuple[str, ...]:
+    """Return what the configuration itself leaves out, for the report's honest box."""
+    config = context.config
+    limits = []
+    if config.thermal.force_constants == "fixed" and config.phonons.renormalisation is not None:
+        limits.append(
+            "The curve uses the force constants renormalised at "
+            f"{config.phonons.renormalisation.temperature_K:g} K at every temperature; "
+            'set thermal.force_constants = "renormalised" to renormalise at each.'
+        )
+    if config.sampling.sets:
+        limits.append("The lattice is fixed: thermal expansion is not part of the curve.")
+    return tuple(limits)
+
+
+def _cited(context: Context) -> set[str]:
+    config = context.config
+    keys = {"ase", "graphconv", "torch", "gnnexplainer", "3dmol"}
+    if config.crystal.file:
+        keys |= {"phonopy", config.phonons.forces.engine}
+    if config.phonons.renormalisation is not None:
+        keys |= {"symfc", "self-consistent"}
+    return keys | {engine.engine.split()[0].lower() for engine in config.labels.engines}
+
+
+def _manifest(context: Context, result: RunResult) -> dict[str, Any]:
+    folder = context.folder
+    files = {
+        str(path.relative_to(folder.path)): file_hash(path)
+        for stage in STAGES
+        for path in sorted((folder.path / f"{STAGES.index(stage) + 1}_{stage}").glob("*"))
+        if path.is_file() and path.name != RECORD and path.suffix in (".csv", ".yaml", ".extxyz", ".json")
+    }
+    return {
+        "title": context.config.title,
+        "command": shlex.join(["phonograph", *sys.argv[1:]]) if sys.argv else "phonograph",
+        "versions": dict(package_versions()),
+        "code": code_hash(),
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "workers": context.workers},
+        "seeds": {"root": context.config.seed, "training": list(context.config.training.seeds)},
+        "timings_s": {stage: round(folder.seconds[stage], 2) for stage in STAGES if stage in folder.seconds},
+        "reused": {stage: folder.reused[stage] for stage in STAGES if stage in folder.reused},
+        "keys": {stage: folder.keys[stage] for stage in STAGES if stage in folder.keys},
+        "hashes": files,
+        "warnings": [{"room": room, "warning": sentence} for room, sentence in all_warnings(result)],
+    }
+
+
+def _summary(context: Context, result: RunResult) -> str:
+    seconds = sum(context.folder.seconds[s] for s, reused in context.folder.reused.items() if not reused)
+    done = [stage for stage, reused in context.folder.reused.items() if not reused]
+    what = f"{', '.join(done)} in {seconds:.0f} s" if done else "nothing had changed"
+    where = result.report or context.folder.path
+    warned = sum(1 for _ in all_warnings(result))
+    return f"{what}; {warned} warnings; {'report' if result.report else 'results'}: {where}"

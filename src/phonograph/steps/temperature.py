@@ -1,0 +1,83 @@
+"""Room 8: the property as a function of temperature, from configurations sampled at each temperature."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from phonograph.files.configurations import save_configurations
+from phonograph.files.results import load_thermal, save_thermal
+from phonograph.files.structures import read_structure
+from phonograph.graphs import build_graphs
+from phonograph.sampling import sample
+from phonograph.steps.context import Context, RunResult
+from phonograph.steps.crystals import label_sets, phonons_at
+from phonograph.tables import to_table
+from phonograph.thermal import predict_thermal
+from phonograph.types import Configurations, Fitted, Labels, Phonons, ThermalCurve
+
+
+def thermal_step(context: Context, result: RunResult) -> RunResult:
+    """Room 8; skipped where there are no phonons to sample from."""
+    config = context.config
+    if result.phonons is None:
+        context.say("thermal: skipped, there are no phonons to sample from ([crystal] file = …)")
+        return result
+
+    def make(folder: Path) -> ThermalCurve:
+        curve = _curve(context, result, folder)
+        save_thermal(curve, folder)
+        return curve
+
+    curve = context.folder.room(
+        "thermal",
+        {"thermal": to_table(config.thermal), "graphs": to_table(config.graphs), "seed": config.seed},
+        after=["phonons", "labels", "training"],
+        make=make,
+        load=load_thermal,
+    )
+    return replace(result, curve=curve)
+
+
+def _curve(context: Context, result: RunResult, folder: Path) -> ThermalCurve:
+    """Sample at each temperature, predict with every model of the chosen collection, and check some labels."""
+    thermal = context.config.thermal
+    assert result.phonons is not None
+    sets = {}
+    for done, temperature in enumerate(thermal.temperatures_K):
+        phonons = _phonons_for(context, result.phonons, temperature)
+        sampler = replace(thermal.sampler, temperature_K=temperature)
+        name = f"thermal-{temperature:g}K"
+        sets[temperature] = sample(phonons, sampler, thermal.n, context.seed("thermal", name), name=name)
+        save_configurations(sets[temperature], folder / f"{name}.extxyz")
+        context.progress("sampling at temperature", done + 1, len(thermal.temperatures_K))
+    return predict_thermal(
+        chosen_fits(context, result.fits),
+        {temperature: build_graphs(item, context.config.graphs) for temperature, item in sets.items()},
+        statistics=thermal.sampler.statistics,
+        labels_by_temperature=_checks(context, sets) if thermal.check_labels else None,
+    )
+
+
+def _phonons_for(context: Context, phonons: Phonons, temperature_K: float) -> Phonons:
+    """Return room 1's phonons, or renormalised ones at ``temperature_K`` where that was asked for."""
+    config = context.config
+    if config.thermal.force_constants == "fixed" or config.phonons.renormalisation is None:
+        return phonons
+    if phonons.temperature_K == temperature_K:
+        return phonons
+    return phonons_at(context, read_structure(config.path(config.crystal.file)), temperature_K)
+
+
+def chosen_fits(context: Context, fits: tuple[Fitted, ...]) -> list[Fitted]:
+    """Return the models that predict the curve: one target, one collection, every seed."""
+    config = context.config
+    target = config.thermal.target or config.training.targets[0]
+    collection = config.thermal.collection or list(config.collections)[-1]
+    return [fitted for fitted in fits if fitted.target == target and fitted.trained_on == collection]
+
+
+def _checks(context: Context, sets: dict[float, Configurations]) -> dict[float, Labels]:
+    """Label the first few configurations of each temperature directly."""
+    few = {temperature: item.first(context.config.thermal.check_labels) for temperature, item in sets.items()}
+    return {temperature: label_sets(context, [item]) for temperature, item in few.items()}

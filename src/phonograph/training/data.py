@@ -1,0 +1,142 @@
+"""What a fit reads: the labelled training and validation samples, and how their numbers are scaled."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from phonograph.errors import ConfigurationError, DataError
+from phonograph.models.features import without_electronegativity
+from phonograph.models.spec import describe
+from phonograph.training.settings import SQUASHED, TrainingSettings
+from phonograph.types import FloatArray, GraphSet, IntArray, Labels, Split, TargetScaling, read_only
+
+
+class Data(NamedTuple):
+    """Training and validation samples of one fit; the test part is not in it.
+
+    Attributes
+    ----------
+    graphs
+        Graphs of the training samples, then those of the validation samples.
+    values
+        Their labels, in the target's unit.
+    n_train
+        How many of them train.
+    warnings
+        Samples left out, and why.
+    """
+
+    graphs: GraphSet
+    values: FloatArray
+    n_train: int
+    warnings: tuple[str, ...]
+
+    @property
+    def train(self) -> IntArray:
+        """Positions of the training samples."""
+        return np.arange(self.n_train)
+
+    @property
+    def validation(self) -> IntArray:
+        """Positions of the validation samples."""
+        return np.arange(self.n_train, len(self.values))
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of everything a fit reads."""
+        digest = hashlib.sha256()
+        graphs = self.graphs
+        digest.update("\x1f".join(graphs.sample_ids).encode())
+        arrays = (graphs.node_offsets, graphs.numbers, graphs.edge_offsets, graphs.source, graphs.target)
+        for array in (*arrays, graphs.distance_A, self.values, np.array([self.n_train])):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def select(graphs: GraphSet, labels: Labels | ArrayLike, split: Split, target: str) -> Data:
+    """Pick the labelled training and validation samples.
+
+    Raises
+    ------
+    DataError
+        When the split names a sample without a graph, or too few samples have a label.
+    """
+    place = {sample: position for position, sample in enumerate(graphs.sample_ids)}
+    if len(place) != len(graphs):
+        raise DataError(f"{len(graphs) - len(place)} sample ids occur twice among the graphs; ids must be unique")
+    if isinstance(labels, Labels):
+        values = labels.aligned(target, graphs.sample_ids)
+    else:
+        values = read_only(f"labels of {target}", labels, (len(graphs),), finite=False)
+    chosen, warnings = [], []
+    for part, ids, least in (("training", split.train, 2), ("validation", split.validation, 1)):
+        missing = [sample for sample in ids if sample not in place]
+        if missing:
+            raise DataError(f"{len(missing)} {part} samples have no graph, the first is {missing[0]!r}; build graphs")
+        positions = np.array([place[sample] for sample in ids], dtype=np.int64)
+        labelled = positions[np.isfinite(values[positions])]
+        if len(labelled) < least:
+            raise DataError(
+                f"{target}: {len(labelled)} of {len(ids)} {part} samples have a label; at least {least} are needed"
+            )
+        if len(labelled) < len(ids):
+            warnings.append(
+                f"{target}: {len(ids) - len(labelled)} of {len(ids)} {part} samples have no label; left out."
+            )
+        chosen.append(labelled)
+    both = np.concatenate(chosen)
+    return Data(graphs.select(both), values[both], len(chosen[0]), tuple(warnings))
+
+
+def fit_target_scaling(values: FloatArray, kind: str, target: str) -> TargetScaling:
+    """Fit y = shift + scale·ŷ on the training labels.
+
+    ``"standard"``: shift = mean, scale = standard deviation.  ``"minmax"``: shift = min, scale = max − min.
+
+    Raises
+    ------
+    DataError
+        When all labels are the same.
+    """
+    spread = float(values.max() - values.min())
+    if spread <= 1e-12 * max(1.0, float(np.abs(values).max())):
+        raise DataError(
+            f"{target} is {values[0]:.6g} for all {len(values)} training samples; there is nothing to learn, "
+            "so use a sampler that moves it, or another target"
+        )
+    if kind == "minmax":
+        return TargetScaling(kind=kind, shift=float(values.min()), scale=spread)
+    return TargetScaling(kind=kind, shift=float(values.mean()), scale=float(values.std()))
+
+
+def scaling_kind(model: Any, settings: TrainingSettings) -> str:
+    """Return ``"standard"`` or ``"minmax"`` for this model.
+
+    Raises
+    ------
+    ConfigurationError
+        When a squashed output is asked to reach negative values.
+    """
+    squashed = getattr(model, "output", "linear") in SQUASHED
+    if settings.target_scaling == "by-output":
+        return "minmax" if squashed else "standard"
+    if squashed and settings.target_scaling == "standard":
+        raise ConfigurationError(
+            f"a {model.output} output cannot reach the negative values of a standardised target; "
+            f"use target_scaling = 'minmax' or output = 'linear' (model {describe(model)})"
+        )
+    return settings.target_scaling
+
+
+def feature_warnings(graphs: GraphSet) -> tuple[str, ...]:
+    """Name the elements whose electronegativity is unknown."""
+    from ase.data import chemical_symbols
+
+    without = without_electronegativity(graphs.numbers)
+    if not without:
+        return ()
+    names = ", ".join(chemical_symbols[z] for z in without)
+    return (f"{names}: no Pauling electronegativity; 0 stands in for it.",)

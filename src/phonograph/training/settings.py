@@ -1,0 +1,54 @@
+"""How a network is trained, as plain options; importing this does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from phonograph.options import check_options, option
+
+SQUASHED = ("sigmoid", "relu")
+"""Outputs that cannot be negative; they need a target scaled to [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Adam on the mean squared error of the scaled target, minibatches, early stopping on the validation part.
+
+    The defaults are what is right for a few hundred crystals; :func:`paper_settings` gives the published choices.
+    """
+
+    learning_rate: float = option(3e-3, "Step size of Adam.", above=0.0, maximum=1.0)
+    batch_size: int = option(32, "Crystals per step; a last batch of one crystal joins the one before it.", minimum=2)
+    epochs: int = option(300, "Most passes over the training part.", minimum=1)
+    patience: int = option(60, "Epochs without a lower validation loss after which training stops.", minimum=1)
+    weight_decay: float = option(0.0, "L2 penalty added to the gradient, times the weight.", minimum=0.0)
+    shuffle: bool = option(True, "New order of the training part in every epoch, a function of (seed, epoch).")
+    target_scaling: str = option(
+        "by-output",
+        "'standard': zero mean, unit variance; 'minmax': [0, 1]; 'by-output': minmax where the network squashes its "
+        "output (sigmoid, relu), else standard; fitted on the training part.",
+        choices=("by-output", "standard", "minmax"),
+    )
+    edge_law: str = option(
+        "cosine",
+        "Edge weight: 'cosine' decays smoothly to zero at the cutoff; 'minmax' is the paper's distance, scaled to "
+        "[0, 1] on the training part (far atoms weigh most).",
+        choices=("cosine", "minmax"),
+    )
+    checkpoint_s: float = option(10.0, "Seconds between checkpoints; 0: after every epoch.", minimum=0.0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+def paper_settings(**changes: Any) -> TrainingSettings:
+    """Return the published choices: min–max target and edge weights, batches of 128, learning rate 10⁻⁴, 600 epochs.
+
+    Use them with :data:`phonograph.models.ARCHITECTURES`, whose outputs are squashed.  Early stopping and shuffling
+    stay as in :class:`TrainingSettings`.  ``changes`` are fields of it.
+    """
+    published = TrainingSettings(
+        learning_rate=1e-4, batch_size=128, epochs=600, target_scaling="minmax", edge_law="minmax"
+    )
+    return replace(published, **changes)

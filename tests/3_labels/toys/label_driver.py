@@ -1,0 +1,41 @@
+"""A labelling process to be killed: label_driver.py STORE N SECONDS [WORKERS [BYTES_LIMIT]]."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+from label_toys import copper
+
+from phonograph.errors import UserError
+from phonograph.files.labels import save_labels
+from phonograph.labels import AseLabeller, EmtLabeller, label
+
+
+def main(store: str, n: str, seconds: str, workers: str = "2", limit: str = "") -> int:
+    os.environ["LABEL_TOY_SECONDS"] = seconds
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+    toy = AseLabeller(factory="label_toys:Toy", name="toy", version="1", provides=("hydrostatic_stress_GPa",))
+    emt = energy_only()
+    try:
+        labels = label([copper(int(n))], [emt, toy], store, workers=int(workers), progress=tell)
+    except UserError as error:
+        print("SENTENCE", error, flush=True)
+        return 2
+    save_labels(labels, Path(store).with_suffix(".csv"))
+    return 0
+
+
+def tell(what: str, done: int, total: int) -> None:
+    print(what, done, total, flush=True)
+
+
+def energy_only() -> AseLabeller:
+    return AseLabeller(factory="ase.calculators.emt:EMT", name="ase", version="EMT", provides=("energy_eV_per_atom",))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,166 @@
+"""Small crystals, and calculators that are slow, hang, raise, lie or die."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase.build import bulk
+from ase.calculators.calculator import Calculator, SCFError, all_changes
+
+from phonograph.types import Configurations, Crystal, LabelResult
+
+
+def crystal_of(atoms) -> Crystal:
+    return Crystal(cell_A=atoms.cell[:], positions_A=atoms.positions, numbers=atoms.numbers)
+
+
+def displaced(atoms, scale_A: float, seed: int = 0) -> Crystal:
+    copy = atoms.copy()
+    copy.positions += np.random.default_rng(seed).normal(0, scale_A, copy.positions.shape)
+    return crystal_of(copy)
+
+
+def configurations_of(crystals, name: str = "toy") -> Configurations:
+    count = len(crystals)
+    undefined = np.full(count, np.nan)
+    return Configurations(
+        name=name,
+        sampler="file",
+        offsets=np.cumsum([0, *(len(crystal) for crystal in crystals)]),
+        numbers=np.concatenate([crystal.numbers for crystal in crystals]),
+        positions_A=np.concatenate([crystal.positions_A for crystal in crystals]),
+        displacements_A=np.full((sum(len(crystal) for crystal in crystals), 3), np.nan),
+        cells_A=np.array([crystal.cell_A for crystal in crystals]),
+        temperature_K=undefined,
+        amplitude_A=undefined,
+        fraction=undefined,
+        index=np.arange(count),
+        group=tuple(str(place) for place in range(count)),
+    )
+
+
+def copper(count: int, name: str = "toy", size: int = 1) -> Configurations:
+    atoms = bulk("Cu", cubic=True) * (size, size, size)
+    return configurations_of([displaced(atoms, 0.05, seed) for seed in range(count)], name)
+
+
+def marked(crystal: Crystal) -> Crystal:
+    """Return the crystal with its first atom far down the x axis, which the toys take as a sign."""
+    positions = crystal.positions_A.copy()
+    positions[0, 0] -= 1000 * crystal.cell_A[0, 0]
+    return Crystal(cell_A=crystal.cell_A, positions_A=positions, numbers=crystal.numbers)
+
+
+def write_log(positions) -> None:
+    log = os.environ.get("LABEL_TOY_LOG")
+    if log:
+        name = hashlib.sha256((np.asarray(positions) + 0.0).tobytes()).hexdigest()[:16]
+        with Path(log).open("a", encoding="utf-8") as stream:
+            stream.write(f"{os.getpid()} {name}\n")
+
+
+class Toy(Calculator):
+    """E = Σ cos x, and a constant stress; ``behave`` decides what happens to marked structures."""
+
+    implemented_properties = ("energy", "stress")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        write_log(atoms.positions)
+        time.sleep(float(os.environ.get("LABEL_TOY_SECONDS", "0")))
+        self.results = {"energy": float(np.cos(atoms.positions).sum()), "stress": np.full(6, 0.01)}
+        if atoms.positions[0, 0] < -100:
+            self.behave()
+
+    def behave(self):
+        pass
+
+
+class Hanging(Toy):
+    def behave(self):
+        time.sleep(3600)
+
+
+class Raising(Toy):
+    def behave(self):
+        raise RuntimeError("the toy\nis broken")
+
+
+class Diverging(Toy):
+    def behave(self):
+        raise SCFError("no self-consistency")
+
+
+class Lying(Toy):
+    def behave(self):
+        self.results["energy"] = float("nan")
+
+
+class Dying(Toy):
+    def behave(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def first_time(what: str) -> bool:
+    flag = Path(os.environ["LABEL_TOY_LOG"] + what)
+    if flag.exists():
+        return False
+    flag.touch()
+    return True
+
+
+class DyingOnce(Toy):
+    def behave(self):
+        if first_time("died"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class RaisingOnce(Toy):
+    def behave(self):
+        if first_time("raised"):
+            raise RuntimeError("try again")
+
+
+class Noisy(Toy):
+    def behave(self):
+        os.write(1, b"x" * 1_000_000)
+        print("noise")
+
+
+NOT_A_FUNCTION = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfLabeller:
+    """Promises two properties and gives one."""
+
+    provides: tuple[str, ...] = ("energy_eV_per_atom", "dipole_eA")
+    engine: str = "half 1"
+    extra: object = None
+
+    def label(self, crystal: Crystal) -> LabelResult:
+        return LabelResult(values={"dipole_eA": 1.0})
+
+
+@dataclass(frozen=True, kw_only=True)
+class GapLabeller:
+    """A gap that depends on the first atom: zero, or one."""
+
+    provides: tuple[str, ...] = ("band_gap_eV",)
+    engine: str = "gap 1"
+
+    def label(self, crystal: Crystal) -> LabelResult:
+        return LabelResult(values={"band_gap_eV": 0.0 if crystal.positions_A[0, 0] < -100 else -0.0 + 1.0})
+
+
+def make_missing():
+    """Succeed where the labeller is made, fail where it is used."""
+    from phonograph.errors import MissingEngineError
+
+    raise MissingEngineError("engine nothing is not installed; install it with: pip install nothing")

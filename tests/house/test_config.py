@@ -1,0 +1,123 @@
+"""Configuration: one sentence for every mistake, overrides, round trip, and a template that runs."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from phonograph.config import parse_config, read_config, to_toml
+from phonograph.errors import ConfigurationError, InputFileError, UserError
+from phonograph.template import write_template
+
+QUICKSTART = Path(__file__).resolve().parents[2] / "examples" / "quickstart.toml"
+SET = {"name": "a", "sampler": "thermal"}
+
+
+def test_quickstart_reads_and_survives_a_round_trip() -> None:
+    config = read_config(QUICKSTART)
+    again = parse_config(tomllib.loads(to_toml(config)), config.folder)
+    assert to_toml(again) == to_toml(config)
+    assert config.set_names == ("phonon", "random", "matched", "paper-eq3", "alloy")
+
+
+@pytest.mark.parametrize("example", sorted(QUICKSTART.parent.glob("*.toml")), ids=lambda path: path.name)
+def test_every_shipped_configuration_reads(example: Path) -> None:
+    read_config(example)
+
+
+def test_override_reaches_every_level() -> None:
+    config = read_config(
+        QUICKSTART,
+        [
+            "sampling.n=7",
+            "sampling.sets.random.n=3",
+            "sampling.sets.phonon.statistics=classical",
+            "thermal.temperatures_K=[50]",
+            "title=another title",
+            "labels.engines.tblite.method=GFN1-xTB",
+        ],
+    )
+    sizes = {item.name: item.n for item in config.sampling.sets}
+    assert (sizes["phonon"], sizes["random"]) == (7, 3)
+    assert config.sampling.sets[0].sampler.statistics == "classical"
+    assert config.thermal.temperatures_K == (50.0,)
+    assert config.title == "another title"
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"sede": 1}, ("unknown key 'sede'", "did you mean 'seed'")),
+        ({"seed": "one"}, ("seed must be a whole number", "'one'")),
+        ({"seed": True}, ("seed must be a whole number",)),
+        ({"seed": -1}, ("seed must be at least 0", "-1")),
+        ({"graphs": {"cutoff_A": 0.0}}, ("cutoff_A must be greater than 0",)),
+        ({"graphs": {"cutoff_A": -2}}, ("cutoff_A must be greater than 0",)),
+        ({"graphs": {"cutoff_A": 1e4}}, ("cutoff_A must be at most 30",)),
+        ({"graphs": {"cutoff_A": float("nan")}}, ("cutoff_A must be a number",)),
+        ({"graphs": {"cutof_A": 5}}, ("unknown key 'cutof_A' in [graphs]", "did you mean 'cutoff_A'")),
+        ({"graphs": 5}, ("graphs must be a table",)),
+        ({"crystal": {"file": "x", "supercell": [2, 2]}}, ("3 or 9 integers", "got 2")),
+        ({"sampling": {"sets": [{"name": "a", "sampler": "termal"}]}}, ("must be one of thermal", "'termal'")),
+        ({"sampling": {"sets": [{"name": "a"}]}}, ("sampler is required",)),
+        ({"sampling": {"sets": [{"sampler": "thermal"}]}}, ("name is required",)),
+        ({"sampling": {"sets": [SET, SET]}}, ("set names must differ",)),
+        ({"sampling": {"sets": [{**SET, "name": "../up"}]}}, ("may hold letters", "'../up'")),
+        ({"sampling": {"sets": [{**SET, "temperature_K": -3}]}}, ("temperature_K must be at least 0", "-3")),
+        ({"sampling": {"sets": [{**SET, "statistics": "bose"}]}}, ("must be one of 'quantum', 'classical'",)),
+        ({"sampling": {"sets": [{**SET, "temprature_K": 3}]}}, ("did you mean 'temperature_K'",)),
+        ({"sampling": {"sets": [{"name": "m", "sampler": "matched-random", "match": "z"}]}}, ("which is no set",)),
+        ({"sampling": {"n": 0}}, ("sampling.n must be at least 1",)),
+        ({"labels": {"engines": [{"engine": "vasp"}]}}, ("must be one of chgnet, tblite, emt", "'vasp'")),
+        ({"training": {"fractions": [0.5, 0.5, 0.5]}}, ("add up to 1",)),
+        ({"training": {"seeds": []}}, ("at least one entry",)),
+        ({"training": {"targets": ["colour"]}, "labels": {"engines": [{"engine": "emt"}]}}, ("no engine gives 'colour'",)),
+        ({"training": {"collections": {"c": ["zz"]}}, "sampling": {"sets": [SET]}}, ("names the set 'zz'",)),
+        ({"thermal": {"collection": "zz"}, "sampling": {"sets": [SET]}}, ("thermal.collection must be one of",)),
+    ],
+)
+def test_mistakes_get_one_sentence(table: dict, words: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_config(table, tmp_path)
+    text = str(caught.value)
+    assert all(word in text for word in words), text
+    assert "\n" not in text
+
+
+def test_paper_mode_fills_in_the_published_choices(tmp_path: Path) -> None:
+    paper = parse_config({"training": {"mode": "paper", "settings": {"epochs": 7}}}, tmp_path).training
+    assert (paper.model.pooling, paper.model.output) == ("max", "sigmoid")
+    assert (paper.settings.edge_law, paper.settings.target_scaling, paper.settings.epochs) == ("minmax", "minmax", 7)
+    default = parse_config({"training": {"mode": "default"}}, tmp_path).training
+    assert (default.model.output, default.settings.edge_law) == ("linear", "cosine")
+
+
+def test_file_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "empty.toml").write_text("")
+    (tmp_path / "broken.toml").write_text("a = [1,")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    for name in ("missing.toml", "empty.toml", "broken.toml", "binary.toml"):
+        with pytest.raises(InputFileError, match=name):
+            read_config(tmp_path / name)
+
+
+@pytest.mark.parametrize("override", ["n", "=3", "sampling.sets.nobody.n=3", "seed.x=3", "sampling.sets=3"])
+def test_bad_overrides(override: str) -> None:
+    with pytest.raises(UserError):
+        read_config(QUICKSTART, [override])
+
+
+def test_template_is_a_valid_configuration(tmp_path: Path) -> None:
+    output = tmp_path / "run.toml"
+    write_template(QUICKSTART.parent / "structures" / "Ag3SBr.vasp", output)
+    config = read_config(output)
+    assert config.crystal.supercell == (2, 2, 2)
+    assert config.path(config.crystal.file).is_file()
+    assert config.set_names == ("phonon", "random", "matched")
+    # Every option carries its help, and taking the '#' off the renormalisation gives a valid table too.
+    text = output.read_text()
+    switched = text.replace("# [phonons.renormalisation]", "[phonons.renormalisation]").replace("# [crystal.r", "[crystal.r")
+    output.write_text("\n".join(line.removeprefix("# ") if " = " in line else line for line in switched.splitlines()))
+    assert read_config(output).phonons.renormalisation is not None
