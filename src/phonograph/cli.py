@@ -87,7 +87,7 @@ def _add_run(parser: argparse.ArgumentParser, upto: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from phonograph.config import read_config
+    from phonograph.config_files import read_config
     from phonograph.console import Console
     from phonograph.pipeline import run
 

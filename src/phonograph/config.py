@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from phonograph.errors import ConfigurationError, InputFileError
+from phonograph.errors import ConfigurationError
 from phonograph.explanation import GNNExplainerSettings
 from phonograph.labels import ChgnetLabeller, EmtLabeller, XtbLabeller
-from phonograph.models import ARCHITECTURES, GraphConvNet
+from phonograph.models import GraphConvNet
 from phonograph.options import check_options, option
 from phonograph.phonons import CalculatorForces, Relaxation, Renormalisation
 from phonograph.sampling import (
@@ -21,9 +20,8 @@ from phonograph.sampling import (
     Substitution,
     ThermalSampler,
 )
-from phonograph.tables import convert, from_table, refuse_unknown, to_table
-from phonograph.training import TrainingSettings, paper_settings
-from phonograph.types import PROPERTY_UNITS, GraphSpec, Labeller, Sampler
+from phonograph.training import TrainingSettings
+from phonograph.types import GraphSpec, Labeller, Sampler
 
 SAMPLERS: Mapping[str, type[Any]] = {
     "thermal": ThermalSampler,
@@ -35,11 +33,6 @@ SAMPLERS: Mapping[str, type[Any]] = {
 
 LABELLERS: Mapping[str, type[Any]] = {"chgnet": ChgnetLabeller, "tblite": XtbLabeller, "emt": EmtLabeller}
 """TOML name → labeller."""
-
-PUBLISHED_ARCHITECTURE = 5
-"""The one the authors fine-tune, explain and predict with."""
-
-LARGEST_CONFIG_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,150 +265,6 @@ class Config:
         return {**alone, "combined": self.set_names} if len(alone) > 1 else alone
 
 
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a TOML file and apply ``key=value`` overrides such as ``sampling.n=200``.
-
-    Raises
-    ------
-    ConfigurationError
-        One sentence naming the key, what was expected and what was got.
-    InputFileError
-        A file that is missing, empty or not TOML.
-    """
-    source = Path(path)
-    if not source.is_file():
-        raise InputFileError(f"configuration {source} not found; write one with: phonograph init STRUCTURE -o {source}")
-    if source.stat().st_size > LARGEST_CONFIG_BYTES:
-        raise InputFileError(f"configuration {source} is larger than {LARGEST_CONFIG_BYTES} bytes; is it a TOML file?")
-    try:
-        table = tomllib.loads(source.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputFileError(f"configuration {source} is not valid TOML: {error}") from error
-    if not table:
-        raise InputFileError(f"configuration {source} is empty; write one with: phonograph init STRUCTURE -o {source}")
-    for override in overrides:
-        apply_override(table, override)
-    return parse_config(table, source.absolute().parent)
-
-
-def apply_override(table: dict[str, Any], override: str) -> None:
-    """Set ``a.b.c=value`` in ``table``; the value is TOML, or plain text where it is not."""
-    key, equals, text = override.partition("=")
-    names = key.strip().split(".")
-    if not equals or not all(names):
-        raise ConfigurationError(f"--set takes key=value, for example sampling.n=200; got {override!r}")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    place: Any = table
-    for name in names[:-1]:
-        if isinstance(place, list):
-            place = _list_entry(place, name, override)
-        else:
-            place = place.setdefault(name, {})
-        if not isinstance(place, (dict, list)):
-            raise ConfigurationError(f"--set {override!r}: {name!r} is not a table")
-    if isinstance(place, list):
-        raise ConfigurationError(f"--set {override!r}: name the list entry, for example sampling.sets.phonon.n=50")
-    place[names[-1]] = value
-
-
-def _list_entry(entries: list[Any], name: str, override: str) -> Any:
-    """Find an entry of an array of tables by its position or its name."""
-    for place, entry in enumerate(entries):
-        if isinstance(entry, dict) and name in (str(place), entry.get("name"), entry.get("engine")):
-            return entry
-    raise ConfigurationError(f"--set {override!r}: the list has no entry {name!r}")
-
-
-def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
-    """Build a :class:`Config` from the parsed TOML table; relative paths start at ``folder``."""
-    plain = {key: value for key, value in table.items() if key not in ("sampling", "labels")}
-    if _table(table, "training").get("mode") == "paper":
-        plain["training"] = _with_published_defaults(_table(table, "training"))
-    config = from_table(Config, plain, "")
-    sampling = _parse_sampling(_table(table, "sampling"), folder)
-    labels = _parse_labels(_table(table, "labels"))
-    return replace(config, sampling=sampling, labels=labels, folder=folder)
-
-
-def _with_published_defaults(training: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Fill in the published choices where the user made none."""
-    return {
-        **training,
-        "model": {**to_table(ARCHITECTURES[PUBLISHED_ARCHITECTURE]), **_table(training, "model")},
-        "settings": {**to_table(paper_settings()), **_table(training, "settings")},
-    }
-
-
-def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = table.get(name, {})
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{name} must be a table; got {value!r}")
-    return value
-
-
-def _parse_sampling(table: Mapping[str, Any], folder: Path) -> SamplingConfig:
-    refuse = ("n", "sets")
-    for key in table:
-        refuse_unknown(key, refuse, "sampling")
-    n = convert(table.get("n", SamplingConfig().n), int, "sampling.n")
-    default = SamplingConfig(n=n)
-    entries = table.get("sets", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
-        raise ConfigurationError("sampling.sets must be an array of tables, written [[sampling.sets]]")
-    return replace(default, sets=tuple(_parse_set(entry, place, n, folder) for place, entry in enumerate(entries)))
-
-
-def _parse_set(entry: Mapping[str, Any], place: int, n: int, folder: Path) -> SetConfig:
-    where = f"sampling.sets[{place}]"
-    if "name" not in entry:
-        raise ConfigurationError(f"{where}.name is required: the name of the set, for example 'phonon'")
-    sampler_name = _plugin_name(entry, "sampler", SAMPLERS, where)
-    own = {k: v for k, v in entry.items() if k not in ("name", "n", "sampler", "composition")}
-    sampler = from_table(SAMPLERS[sampler_name], own, where)
-    composition = None
-    if "composition" in entry:
-        composition = from_table(Substitution, _table(entry, "composition"), f"{where}.composition")
-        composition = _with_end_member(composition, folder)
-    size = convert(entry.get("n", n), int, f"{where}.n")
-    if size < 1:
-        raise ConfigurationError(f"{where}.n must be at least 1; got {size}")
-    name = convert(entry["name"], str, f"{where}.name")
-    return SetConfig(name=name, n=size, sampler=sampler, sampler_name=sampler_name, composition=composition)
-
-
-def _with_end_member(composition: Substitution, folder: Path) -> Substitution:
-    if not composition.end_member_file:
-        return composition
-    from phonograph.files.structures import read_structure
-
-    return replace(composition, end_member=read_structure(folder / composition.end_member_file))
-
-
-def _plugin_name(entry: Mapping[str, Any], key: str, known: Mapping[str, type[Any]], where: str) -> str:
-    name = entry.get(key)
-    if name is None:
-        raise ConfigurationError(f"{where}.{key} is required: one of {', '.join(known)}")
-    if name not in known:
-        raise ConfigurationError(f"{where}.{key} must be one of {', '.join(known)}; got {name!r}")
-    return str(name)
-
-
-def _parse_labels(table: Mapping[str, Any]) -> LabelsConfig:
-    entries = table.get("engines", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
-        raise ConfigurationError("labels.engines must be an array of tables, written [[labels.engines]]")
-    engines = []
-    for place, entry in enumerate(entries):
-        where = f"labels.engines[{place}]"
-        name = _plugin_name(entry, "engine", LABELLERS, where)
-        engines.append(from_table(LABELLERS[name], {k: v for k, v in entry.items() if k != "engine"}, where))
-    plain = from_table(LabelsConfig, {k: v for k, v in table.items() if k != "engines"}, "labels")
-    return replace(plain, engines=tuple(engines))
-
-
 def _check_names(config: Config) -> None:
     """Names that refer to each other must exist, before anything is computed."""
     names = config.set_names
@@ -453,31 +302,3 @@ def _check_targets(config: Config) -> None:
                 raise ConfigurationError(f"{section}: no engine gives {target!r}; they give {', '.join(provided)}")
             if section != "training.targets" and target not in config.training.targets:
                 raise ConfigurationError(f"{section} must be one of training.targets; got {target!r}")
-
-
-def to_toml(config: Config) -> str:
-    """Return the resolved configuration as TOML, every default written out."""
-    import tomli_w
-
-    table = to_table(config)
-    table["sampling"]["sets"] = [
-        {
-            "name": item.name,
-            "n": item.n,
-            "sampler": item.sampler_name,
-            **to_table(item.sampler),
-            **({"composition": to_table(item.composition)} if item.composition else {}),
-        }
-        for item in config.sampling.sets
-    ]
-    names = {cls: name for name, cls in LABELLERS.items()}
-    table["labels"]["engines"] = [
-        {"engine": names.get(type(engine), type(engine).__name__), **to_table(engine)}
-        for engine in config.labels.engines
-    ]
-    return tomli_w.dumps(table)
-
-
-def unit_of(target: str, units: Mapping[str, str]) -> str:
-    """Return the unit of a property: built in, given in ``units``, or its name's suffix."""
-    return PROPERTY_UNITS.get(target) or units.get(target) or target.rsplit("_", 1)[-1]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from phonograph.atomic import write_text
-from phonograph.config import Config, read_config, to_toml
+from phonograph.config import Config
+from phonograph.config_files import read_config, to_toml
 from phonograph.errors import ConfigurationError
 from phonograph.run_folder import STAGES, RoomNotFinished, open_run
 from phonograph.steps.context import Context, RunResult, Say

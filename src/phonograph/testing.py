@@ -113,14 +113,14 @@ def check_graph_model(model: GraphModel, crystal: Crystal | None = None, cutoff_
     import torch
 
     from phonograph.models import fit_input_scaling
-    from phonograph.models.batch import PackedGraphs
+    from phonograph.models.predict import make_batch
 
     configurations = displaced(crystal or cubic_antiperovskite(), 3)
     graphs = build_graphs(configurations, GraphSpec(cutoff_A=cutoff_A))
     inputs = fit_input_scaling(graphs, "cosine")
 
     def output(some: GraphSet) -> NDArray[Any]:
-        return np.asarray(module(PackedGraphs(some, inputs).batch(np.arange(len(some)))).numpy())
+        return np.asarray(module(make_batch(some, inputs)).numpy())
 
     state = torch.get_rng_state()
     features = len(inputs.feature_min)

@@ -73,10 +73,7 @@ def test_random_sets_and_extreme_numbers(silver_salt, tmp_path):
 def test_loaded_sets_keep_their_certificate(silver_salt, mixed, tmp_path):
     save_configurations(mixed, tmp_path / "mix.extxyz")
     found = set_statistics(load_configurations(tmp_path / "mix.extxyz"), silver_salt)
-    assert (
-        found == replace(set_statistics(mixed, silver_salt))
-        or found.checks == set_statistics(mixed, silver_salt).checks
-    )
+    assert found.checks == set_statistics(mixed, silver_salt).checks
     assert len(found.checks) > 8
 
 
@@ -108,7 +105,7 @@ def test_ase_reads_every_field(mixed, silver_salt, tmp_path):
         assert atoms.info["index"] == position
         assert atoms.info["group"] == mixed.group[position]
         assert atoms.info["sample_id"] == f"mix-300K-{position:05d}"
-        assert str(atoms.info["seed"]) == str(mixed.origin.seed)
+        assert int(atoms.info["seed"], 16) == mixed.origin.seed
         assert "amplitude_A" not in atoms.info
     made = sample(silver_salt.supercell, PaperEq2Sampler(), 2, 7, name="random")
     save_configurations(made, tmp_path / "random.extxyz")
@@ -182,7 +179,7 @@ def rewrite(path, edit_text=lambda text: text, edit_sidecar=lambda document: Non
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda text: text.replace("40\n", "1000000000\n", 1), "claims 1000000000 atoms"),
+        (lambda text: text.replace("40\n", "1000000000\n", 1), "frame 0 claims 1000000000 atoms"),
         (lambda text: text.replace("40\n", "-1\n", 1), "claims -1 atoms"),
         (lambda text: text.replace("40\n", "forty\n", 1), "cannot be read"),
         (lambda text: text.replace("Lattice=", "Cell=", 1), "no Lattice"),

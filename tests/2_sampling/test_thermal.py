@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from phonograph.errors import ConfigurationError, PhysicsError
 from phonograph.lattice import harmonic_energy
 from phonograph.sampling import ThermalSampler, sample
+from phonograph.streams import each_stream, stream
 from phonograph.types import Crystal, ForceConstants, Origin
 
 
@@ -147,6 +148,24 @@ def test_sample_depends_on_seed_and_index_only(silver_salt, antithetic):
     chosen = [150, 3, 64, 199]
     assert_array_equal(sampler.sample_at(silver_salt, chosen, 9).displacements_A.reshape(4, -1), long[chosen])
     assert not np.array_equal(sampler.sample(silver_salt, 1, 10).displacements_A.ravel(), long[0])
+
+
+def test_draws_are_those_of_the_named_streams(silver_salt):
+    """The public recipe: sample i is S z with z from ``stream(seed, "thermal", i)``."""
+    from phonograph.lattice import displacement_root, mode_variance, normal_modes
+
+    constants = silver_salt.force_constants
+    modes = normal_modes(constants.values_eV_per_A2, constants.supercell.masses_amu)
+    root = displacement_root(modes, mode_variance(modes.frequencies_THz, 300.0, "quantum"))
+    made = sample(silver_salt, ThermalSampler(), 90, 6, name="phonon").displacements_A.reshape(90, -1)
+    for index in (0, 70):
+        assert_allclose(made[index], root @ stream(6, "thermal", index).standard_normal(120), atol=1e-13)
+    for index, generator in zip((5, 0, 2**40), each_stream(1, "law", (5, 0, 2**40)), strict=True):
+        single = stream(1, "law", index)
+        # An odd number of 32-bit draws leaves half a word in the generator; the next stream must not see it.
+        for draw in ("standard_normal", "random", "standard_exponential"):
+            assert_array_equal(getattr(generator, draw)(7), getattr(single, draw)(7))
+        assert_array_equal(generator.integers(9, size=3, dtype="u4"), single.integers(9, size=3, dtype="u4"))
 
 
 def test_another_process_makes_the_same_bits(silver_salt):

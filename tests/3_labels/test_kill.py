@@ -1,4 +1,4 @@
-"""Kill the driver, kill workers, fill the disk: nothing acknowledged is lost or computed twice, nothing stays behind."""
+"""Kill the driver, kill workers, fill the disk: nothing acknowledged is lost or computed twice."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from label_toys import copper
+from label_toys import copper, marked
 
 from phonograph.errors import InputFileError
 from phonograph.files.labels import load_labels
-from phonograph.labels import EmtLabeller, label, open_store
+from phonograph.labels import AseLabeller, EmtLabeller, label, open_store
 from phonograph.labels.pool import Job, WorkerPool
 from phonograph.labels.task import calculation
 
@@ -61,47 +61,37 @@ def attempts_per_label(store: Path) -> list[int]:
     return counts
 
 
-def kill_and_resume(driver, tmp_path, log, kills, labels, seconds):
+@pytest.mark.slow
+def test_kill_minus_nine_of_the_driver(driver, tmp_path, toy_log):
     """Kill a real driver at random moments, finish, and compare with a run that nobody disturbed."""
+    labels, kills, seconds = 120, 10, 0.05
     moments = random.Random(7)
     store = tmp_path / "killed.sqlite"
     known: set[tuple[bytes, str]] = set()
-    for _ in range(kills):
+    for kill in range(kills):
         process = driver(store, labels, seconds)
-        wait_until(lambda start=process: start.stdout.readline() or start.poll() is not None)
-        workers = []
-        stop = time.monotonic() + moments.uniform(0.0, 1.6)
-        while time.monotonic() < stop:
-            workers = sorted({*workers, *children(process.pid)})
-            time.sleep(0.01)
+        # Every third kill hits while the processes start, the others while labels are computed and written.
+        told = [process.stdout.readline() for _ in range(1 if kill % 3 == 2 else 2)]
+        assert all(line.startswith("labels ") for line in told)
+        time.sleep(moments.uniform(0.0, 0.5))
+        workers = children(process.pid)
         process.kill()
         process.wait()
         wait_until(lambda left=workers: not any(alive(worker) for worker in left), 5.0)
         now = stored(store)
         assert known <= now, "an acknowledged label was lost"
         known = now
-    assert len(known) < 2 * labels, "the kills came too late to mean anything"
-    for path in (store, tmp_path / "calm.sqlite"):
-        out, err = driver(path, labels, seconds if path == store else 0).communicate()
+    assert 20 < len(known) < 2 * labels, "the kills must fall between the labels"
+    lines = len(log_lines(toy_log))
+    for path, pause in ((store, seconds), (tmp_path / "calm.sqlite", 0)):
+        out, err = driver(path, labels, pause).communicate(timeout=60)
         assert (out.splitlines()[-1], err) == (f"labels {2 * labels} {2 * labels}", "")
-    table, calm = ((tmp_path / f"{name}.csv").read_bytes() for name in ("killed", "calm"))
-    assert table == calm
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "calm.csv").read_bytes()
     assert set(load_labels(tmp_path / "killed.csv").status) == {"ok"}
     assert attempts_per_label(store) == [1] * (2 * labels), "a finished label was computed twice"
-    return len(known)
-
-
-def test_kill_minus_nine_of_the_driver(driver, tmp_path, toy_log):
-    kill_and_resume(driver, tmp_path, toy_log, kills=3, labels=40, seconds=0.05)
-
-
-@pytest.mark.slow
-def test_kill_minus_nine_of_the_driver_many_times(driver, tmp_path, toy_log):
-    found = kill_and_resume(driver, tmp_path, toy_log, kills=12, labels=160, seconds=0.05)
-    assert found > 10, "some labels must have been acknowledged between the kills"
-    # Only what was in flight when a driver died is calculated again: at most what two workers held.
-    lines = log_lines(toy_log)
-    assert len(lines) <= 160 + 160 + 12 * 2 * 30
+    # What was calculated before the last kill and is not in the store was in flight, or waited for the next commit.
+    toys = sum(name == "hydrostatic_stress_GPa" for _, name in known)
+    assert lines - toys <= kills * 2 * (1 + 0.5 / seconds)
 
 
 def test_killed_workers_lose_only_their_label(driver, tmp_path, toy_log):
@@ -132,7 +122,7 @@ def test_interrupt_keeps_what_is_finished(driver, tmp_path, toy_log):
     _, err = process.communicate(timeout=20)
     assert time.monotonic() - started < 5
     assert "KeyboardInterrupt" in err
-    assert not any(alive(worker) for worker in workers)
+    wait_until(lambda: not any(alive(worker) for worker in workers), 5.0)
     finished = stored(store)
     properties = [name for _, name in finished]
     assert properties.count("hydrostatic_stress_GPa") >= len(log_lines(toy_log)) - 4
@@ -172,19 +162,39 @@ def test_full_disk_is_one_sentence_and_nothing_is_lost(driver, tmp_path, toy_log
 
 def test_disk_full_from_the_start(driver, tmp_path):
     out, err = driver(tmp_path / "s.sqlite", 3, 0, 1, 10).communicate(timeout=60)
-    assert out.startswith(f"SENTENCE cannot write label store {tmp_path / 's.sqlite'}")
+    assert out.startswith(f"SENTENCE cannot open label store {tmp_path / 's.sqlite'}: ")
+    assert len(out.splitlines()) == 1
     assert err == ""
 
 
-def test_a_stuck_pool_is_replaced(monkeypatch, toy_log):
+def task_of(toy: str) -> str:
+    return calculation(AseLabeller(factory=f"label_toys:{toy}", name="toy", version="1")).task
+
+
+def test_a_worker_that_dies_unnoticed_loses_nothing(monkeypatch, toy_log):
+    """If a worker is killed while the news of its job is on the way, pebble never reports that job."""
+    monkeypatch.setenv("LABEL_TOY_SECONDS", "0.3")
+    monkeypatch.setattr("phonograph.labels.pool.LOST_S", 0.5)
+    pool = WorkerPool([task_of("Toy")], workers=1, timeout_s=600)
+    jobs = [Job(name=place, labeller=0, crystal=crystal) for place, crystal in enumerate(copper(3).crystals())]
+    finished = []
+    killed = 0
+    for outcomes in pool.run(iter(jobs)):
+        finished += [(one.job.name, one.result.failure, one.final) for one in outcomes]
+        lines = log_lines(toy_log)
+        if lines and not killed:
+            killed = lines[0][0]
+            for task in pool._pool._pool_manager.task_manager.tasks.values():
+                task.worker_id = -1 if task.worker_id else 0
+            os.kill(killed, signal.SIGKILL)
+    assert [one for one in finished if one[2]] == [(1, "", True), (2, "", True), (0, "", True)]
+    assert (0, "crashed", False) in finished
+
+
+def test_a_stuck_pool_is_replaced(toy_log):
     """A worker killed inside pebble's queue lock keeps the lock; then pebble cannot stop a hanging label."""
-    from label_toys import marked
-
-    from phonograph.labels import AseLabeller
-
-    task = calculation(AseLabeller(factory="label_toys:Hanging", name="toy", version="1")).task
     crystals = list(copper(3).crystals())
-    pool = WorkerPool([task], workers=1, timeout_s=0.3, grace_s=0.5)
+    pool = WorkerPool([task_of("Hanging")], workers=1, timeout_s=0.3, grace_s=0.5)
     jobs = [Job(name=0, labeller=0, crystal=marked(crystals[0])), Job(name=1, labeller=0, crystal=crystals[1])]
     finished = []
     taken = False

@@ -54,7 +54,7 @@ def test_both_quickstart_engines_together(tmp_path):
     from ase.build import bulk
 
     crystals = [displaced(bulk("NaCl", "rocksalt", 5.64, cubic=True), 0.05, seed) for seed in range(2)]
-    labels = label([configurations_of(crystals)], [ChgnetLabeller(), XtbLabeller()], tmp_path / "s.sqlite", workers=2)
+    labels = label([configurations_of(crystals)], [ChgnetLabeller(), XtbLabeller()], tmp_path / "s.sqlite", workers=1)
     assert [column.name for column in labels.columns] == [ENERGY, STRESS, "band_gap_eV", "vbm_eV", "cbm_eV"]
     assert [column.unit for column in labels.columns] == ["eV/atom", "GPa", "eV", "eV", "eV"]
     assert set(labels.status) == {"ok"}

@@ -184,9 +184,7 @@ def test_translation_changes_no_edge(seed, shift):
 def test_reordering_atoms_reorders_edges(seed, data):
     crystal = triclinic(seed, atoms=(2, 8))
     order = np.array(data.draw(st.permutations(range(len(crystal)))))
-    reordered = Crystal(
-        cell_A=crystal.cell_A, positions_A=crystal.positions_A[order], numbers=crystal.numbers[order]
-    )
+    reordered = Crystal(cell_A=crystal.cell_A, positions_A=crystal.positions_A[order], numbers=crystal.numbers[order])
     one = as_dict(build_graphs(packed([crystal]), GraphSpec(cutoff_A=5.0)))
     other = as_dict(build_graphs(packed([reordered]), GraphSpec(cutoff_A=5.0)))
     assert_same({(order[t], order[s], *k): d for (t, s, *k), d in other.items()}, one)
@@ -205,9 +203,7 @@ def test_wrapping_atoms_moves_image_indices_and_nothing_else(seed, data):
         as_dict(build_graphs(packed([moved]), GraphSpec(cutoff_A=5.0))),
         as_dict(build_graphs(packed([crystal, moved]), GraphSpec(cutoff_A=5.0)), 1),
     ):
-        unwrapped = {
-            (t, s, *(np.array(k) + shifts[s] - shifts[t]).tolist()): d for (t, s, *k), d in other.items()
-        }
+        unwrapped = {(t, s, *(np.array(k) + shifts[s] - shifts[t]).tolist()): d for (t, s, *k), d in other.items()}
         assert_same(unwrapped, one)
         assert list(other) == sorted(other)
 
@@ -247,9 +243,7 @@ def test_atoms_at_the_same_place_are_refused():
 
 
 def test_very_close_atoms_are_told():
-    close = Crystal(
-        cell_A=5 * np.eye(3), positions_A=np.array([[0, 0, 0], [0.05, 0, 0]]), numbers=np.array([47, 16])
-    )
+    close = Crystal(cell_A=5 * np.eye(3), positions_A=np.array([[0, 0, 0], [0.05, 0, 0]]), numbers=np.array([47, 16]))
     assert "0.05 Å apart" in build_graphs(packed([close]), GraphSpec()).warnings[0]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from phonograph.config import parse_config, read_config, to_toml
+from phonograph.config_files import parse_config, read_config, to_toml
 from phonograph.errors import ConfigurationError, InputFileError, UserError
 from phonograph.template import write_template
 
@@ -73,7 +74,10 @@ def test_override_reaches_every_level() -> None:
         ({"labels": {"engines": [{"engine": "vasp"}]}}, ("must be one of chgnet, tblite, emt", "'vasp'")),
         ({"training": {"fractions": [0.5, 0.5, 0.5]}}, ("add up to 1",)),
         ({"training": {"seeds": []}}, ("at least one entry",)),
-        ({"training": {"targets": ["colour"]}, "labels": {"engines": [{"engine": "emt"}]}}, ("no engine gives 'colour'",)),
+        (
+            {"training": {"targets": ["colour"]}, "labels": {"engines": [{"engine": "emt"}]}},
+            ("no engine gives 'colour'",),
+        ),
         ({"training": {"collections": {"c": ["zz"]}}, "sampling": {"sets": [SET]}}, ("names the set 'zz'",)),
         ({"thermal": {"collection": "zz"}, "sampling": {"sets": [SET]}}, ("thermal.collection must be one of",)),
     ],
@@ -117,7 +121,6 @@ def test_template_is_a_valid_configuration(tmp_path: Path) -> None:
     assert config.path(config.crystal.file).is_file()
     assert config.set_names == ("phonon", "random", "matched")
     # Every option carries its help, and taking the '#' off the renormalisation gives a valid table too.
-    text = output.read_text()
-    switched = text.replace("# [phonons.renormalisation]", "[phonons.renormalisation]").replace("# [crystal.r", "[crystal.r")
-    output.write_text("\n".join(line.removeprefix("# ") if " = " in line else line for line in switched.splitlines()))
+    commented = re.compile(r"^# (?=\[(?:crystal|phonons)\.re|\w+ = )", re.MULTILINE)
+    output.write_text(commented.sub("", output.read_text()))
     assert read_config(output).phonons.renormalisation is not None

@@ -48,6 +48,19 @@ SITES = np.array([[0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5], [0.5, 0.5, 0.5], 
 NUMBERS = np.array([47, 47, 47, 16, 35])
 SETS = ("phonon", "random", "matched", "eq3")
 COLLECTIONS = ("phonon", "random", "combined")
+CONFIG = """# resolved configuration
+title = "Ag3SBr"
+seed = 0
+
+[crystal]
+file = "Ag3SBr.vasp"
+supercell = [2, 2, 2]
+
+[[sampling.sets]]
+name = "phonon"
+sampler = "thermal"
+n = 75
+"""
 IMAGES = np.array(list(itertools.product(range(-2, 3), repeat=3)))
 # (species, species, largest distance in Å, longitudinal, transverse) in eV/Å²
 STIFF = ((47, 16, 2.6, 3.1, -0.045), (47, 47, 3.6, 0.10, 0.02), (47, 35, 3.6, 0.30, 0.00), (16, 35, 4.4, 0.20, 0.00))
@@ -66,7 +79,9 @@ def supercell(unit: Crystal) -> Crystal:
 
 def pairs(crystal: Crystal, cutoff: float):
     """All (i, j, image) with 0 < distance < cutoff, directed, and their vectors."""
-    vectors = crystal.positions_A[None, None] + (IMAGES @ crystal.cell_A)[:, None, None] - crystal.positions_A[None, :, None]
+    vectors = (
+        crystal.positions_A[None, None] + (IMAGES @ crystal.cell_A)[:, None, None] - crystal.positions_A[None, :, None]
+    )
     distance = np.sqrt((vectors**2).sum(-1))
     image, i, j = np.nonzero((distance > 1e-6) & (distance < cutoff))
     return i, j, IMAGES[image], vectors[image, i, j], distance[image, i, j]
@@ -91,7 +106,11 @@ def force_constants(unit: Crystal, large: Crystal, law) -> ForceConstants:
     np.add.at(values, (i, j), -blocks)
     np.add.at(values, (i, i), blocks)
     return ForceConstants(
-        unitcell=unit, supercell_matrix=2 * np.eye(3), supercell=large, values_eV_per_A2=values, origin=Origin(room="phonons")
+        unitcell=unit,
+        supercell_matrix=2 * np.eye(3),
+        supercell=large,
+        values_eV_per_A2=values,
+        origin=Origin(room="phonons"),
     )
 
 
@@ -135,16 +154,32 @@ def make_phonons(unit: Crystal) -> Phonons:
     lowest = (-0.4, -0.15, 0.17, -0.45, -0.8, 0.45, 0.5, 0.17, 0.56, float(after.min()))
     rounds = tuple(
         RenormalisationRound(
-            index=k + 1, samples=30, lowest_THz=value, change_THz=1.1 * 0.62**k + 0.045, noise_THz=0.16 / np.sqrt(k + 1),
-            guarded_share=max(0.14 - 0.03 * k, 0.0), effective_fraction=1.0, free_energy_eV_per_atom=-0.142 - 0.004 * 0.6**k,
+            index=k + 1,
+            samples=30,
+            lowest_THz=value,
+            change_THz=1.1 * 0.62**k + 0.045,
+            noise_THz=0.16 / np.sqrt(k + 1),
+            guarded_share=max(0.14 - 0.03 * k, 0.0),
+            effective_fraction=1.0,
+            free_energy_eV_per_atom=-0.142 - 0.004 * 0.6**k,
         )
         for k, value in enumerate(lowest)
     )
     error = 0.03 + 0.09 * np.exp(-np.linspace(0, 6, len(after)))
     return Phonons(
-        force_constants=stiff, harmonic=soft, method="self-consistent", temperature_K=300.0, frequencies_THz=after,
-        frequency_error_THz=error, harmonic_frequencies_THz=before, spectrum=spectrum(unit, STIFF),
-        harmonic_spectrum=spectrum(unit, SOFT), rounds=rounds, converged=True, warnings=(), origin=Origin(room="phonons"),
+        force_constants=stiff,
+        harmonic=soft,
+        method="self-consistent",
+        temperature_K=300.0,
+        frequencies_THz=after,
+        frequency_error_THz=error,
+        harmonic_frequencies_THz=before,
+        spectrum=spectrum(unit, STIFF),
+        harmonic_spectrum=spectrum(unit, SOFT),
+        rounds=rounds,
+        converged=True,
+        warnings=(),
+        origin=Origin(room="phonons"),
     )
 
 
@@ -166,13 +201,22 @@ def make_set(name: str, phonons: Phonons, n: int, rng: np.random.Generator) -> C
             amplitude = rng.choice([0.1, 0.2, 0.3, 0.4], n)
             moves = rng.uniform(-1, 1, (n, size, 3)) * amplitude[:, None, None]
         else:
-            moves = rng.standard_normal((n, size, 3)) * rms if name == "matched" else rng.uniform(-1, 1, (n, size, 3)) * rms
+            moves = (
+                rng.standard_normal((n, size, 3)) * rms if name == "matched" else rng.uniform(-1, 1, (n, size, 3)) * rms
+            )
     return Configurations(
-        name=name, sampler={"phonon": "thermal", "random": "paper-eq2", "matched": "matched-random", "eq3": "paper-eq3"}[name],
-        offsets=size * np.arange(n + 1), numbers=np.tile(large.numbers, n), positions_A=(large.positions_A + moves).reshape(-1, 3),
-        displacements_A=moves.reshape(-1, 3), cells_A=np.tile(large.cell_A, (n, 1, 1)),
-        temperature_K=np.full(n, np.nan if name == "random" else 300.0), amplitude_A=amplitude, fraction=np.full(n, np.nan),
-        index=np.arange(n), group=tuple(group),
+        name=name,
+        sampler={"phonon": "thermal", "random": "paper-eq2", "matched": "matched-random", "eq3": "paper-eq3"}[name],
+        offsets=size * np.arange(n + 1),
+        numbers=np.tile(large.numbers, n),
+        positions_A=(large.positions_A + moves).reshape(-1, 3),
+        displacements_A=moves.reshape(-1, 3),
+        cells_A=np.tile(large.cell_A, (n, 1, 1)),
+        temperature_K=np.full(n, np.nan if name == "random" else 300.0),
+        amplitude_A=amplitude,
+        fraction=np.full(n, np.nan),
+        index=np.arange(n),
+        group=tuple(group),
     )
 
 
@@ -183,15 +227,26 @@ def make_statistics(item: Configurations) -> SetStatistics:
     checks = ()
     if item.name == "phonon":
         checks = (
-            Check(name="rms displacement of Ag", found=rms[0][1], expected=rms[0][1] * 0.99, tolerance=0.01, passed=True, unit="Å"),
+            Check(
+                name="rms displacement of Ag",
+                found=rms[0][1],
+                expected=rms[0][1] * 0.99,
+                tolerance=0.01,
+                passed=True,
+                unit="Å",
+            ),
             Check(name="mean harmonic energy", found=1.507, expected=1.511, tolerance=0.05, passed=True, unit="eV"),
             Check(name="covariance, largest z-score", found=3.9, expected=0.0, tolerance=4.9, passed=True),
             Check(name="mean displacement", found=0.021, expected=0.0, tolerance=0.018, passed=False, unit="Å"),
         )
     return SetStatistics(
-        name=item.name, n=len(item), species_rms_A=rms, minimum_distance_A=1.87 if item.name != "random" else 1.62,
+        name=item.name,
+        n=len(item),
+        species_rms_A=rms,
+        minimum_distance_A=1.87 if item.name != "random" else 1.62,
         nearest_bonds=(("Ag-Ag", 3.49, 0.31), ("Ag-Br", 3.48, 0.28), ("Ag-S", 2.49, 0.22), ("Br-S", 4.26, 0.25)),
-        harmonic_energy_eV_per_atom=0.038 if item.name == "phonon" else 0.061, checks=checks,
+        harmonic_energy_eV_per_atom=0.038 if item.name == "phonon" else 0.061,
+        checks=checks,
     )
 
 
@@ -206,10 +261,25 @@ def make_labels(sets, rng: np.random.Generator) -> Labels:
         gap[k] = np.nan
         status[k] = f"failed: band_gap_eV: self-consistency not reached after {200 + k} iterations"
     columns = (
-        LabelColumn(name="energy_eV_per_atom", unit="eV/atom", values=-3.412 + 0.9 * silver + 0.003 * rng.standard_normal(len(ids)), engine="CHGNet 0.4.2"),
+        LabelColumn(
+            name="energy_eV_per_atom",
+            unit="eV/atom",
+            values=-3.412 + 0.9 * silver + 0.003 * rng.standard_normal(len(ids)),
+            engine="CHGNet 0.4.2",
+        ),
         LabelColumn(name="band_gap_eV", unit="eV", values=gap, engine="tblite 0.8.0 GFN1-xTB"),
-        LabelColumn(name="vbm_eV", unit="eV", values=-9.31 + 2.1 * silver + 0.03 * rng.standard_normal(len(ids)), engine="tblite 0.8.0 GFN1-xTB"),
-        LabelColumn(name="hydrostatic_stress_GPa", unit="GPa", values=-0.6 - 30 * silver + 0.2 * rng.standard_normal(len(ids)), engine="CHGNet 0.4.2"),
+        LabelColumn(
+            name="vbm_eV",
+            unit="eV",
+            values=-9.31 + 2.1 * silver + 0.03 * rng.standard_normal(len(ids)),
+            engine="tblite 0.8.0 GFN1-xTB",
+        ),
+        LabelColumn(
+            name="hydrostatic_stress_GPa",
+            unit="GPa",
+            values=-0.6 - 30 * silver + 0.2 * rng.standard_normal(len(ids)),
+            engine="CHGNet 0.4.2",
+        ),
     )
     return Labels(sample_ids=ids, set_names=names, columns=columns, status=tuple(status))
 
@@ -233,11 +303,23 @@ def make_training(labels: Labels, rng: np.random.Generator, targets=("band_gap_e
         for tested, part, places in jobs:
             noise = {"train": 0.7, "validation": 1.0, "test": 1.05}[part] * (1.0 if tested == trained else 1.5) * 0.032
             truth = values[places]
-            guess = truth + noise * rng.standard_normal(len(truth)) - 0.25 * (truth - values[parts["train"]].mean()) * (0.4 if tested == trained else 1)
+            guess = (
+                truth
+                + noise * rng.standard_normal(len(truth))
+                - 0.25 * (truth - values[parts["train"]].mean()) * (0.4 if tested == trained else 1)
+            )
             predictions.append(
                 Predictions(
-                    target=target, unit="eV", model=fit.name, trained_on=trained, tested_on=tested, split=part, seed=seed,
-                    sample_ids=tuple(labels.sample_ids[p] for p in places), truth=truth, prediction=guess,
+                    target=target,
+                    unit="eV",
+                    model=fit.name,
+                    trained_on=trained,
+                    tested_on=tested,
+                    split=part,
+                    seed=seed,
+                    sample_ids=tuple(labels.sample_ids[p] for p in places),
+                    truth=truth,
+                    prediction=guess,
                 )
             )
             metrics += make_metrics(predictions[-1], fit.train_range)
@@ -248,19 +330,37 @@ def make_fit(labels, target, trained, seed, parts, rng) -> Fitted:
     truth = labels.column(target).values[parts["train"]]
     history = tuple(
         Epoch(
-            index=k, train_loss=0.06 * np.exp(-k / 14) + 0.004 + 0.0006 * rng.random(), learning_rate=1e-3, gradient_norm=1.0,
+            index=k,
+            train_loss=0.06 * np.exp(-k / 14) + 0.004 + 0.0006 * rng.random(),
+            learning_rate=1e-3,
+            gradient_norm=1.0,
             validation_loss=0.06 * np.exp(-k / 15) + 0.0055 + 0.00003 * k + 0.0012 * rng.random(),
         )
         for k in range(80 + 7 * seed)
     )
     best = min(history, key=lambda epoch: epoch.validation_loss).index
     return Fitted(
-        name=f"{target}-{trained}-seed{seed}", model=None, weights={"linear": np.zeros((64, 130))}, graph=GraphSpec(),  # type: ignore[arg-type]
-        inputs=InputScaling(edge_law="minmax", distance_min_A=1.8, distance_max_A=5.5, feature_min=(0.0,), feature_max=(1.0,), elements=(16, 35, 47)),
-        scaling=TargetScaling(kind="standard", shift=0.9, scale=0.2), target=target, unit="eV", trained_on=trained,
+        name=f"{target}-{trained}-seed{seed}",
+        model=None,
+        weights={"linear": np.zeros((64, 130))},
+        graph=GraphSpec(),  # type: ignore[arg-type]
+        inputs=InputScaling(
+            edge_law="minmax",
+            distance_min_A=1.8,
+            distance_max_A=5.5,
+            feature_min=(0.0,),
+            feature_max=(1.0,),
+            elements=(16, 35, 47),
+        ),
+        scaling=TargetScaling(kind="standard", shift=0.9, scale=0.2),
+        target=target,
+        unit="eV",
+        trained_on=trained,
         train_range=(float(truth.min()), float(truth.max())),
         split=Split(**{part: tuple(labels.sample_ids[p] for p in places) for part, places in parts.items()}, seed=seed),
-        seed=seed, best_epoch=best, history=history,
+        seed=seed,
+        best_epoch=best,
+        history=history,
     )
 
 
@@ -273,8 +373,15 @@ def make_metrics(item: Predictions, reach: tuple[float, float]) -> list[Metric]:
         enough = len(truth) > 2
         rows.append(
             Metric(
-                target=item.target, unit=item.unit, model=item.model, trained_on=item.trained_on, tested_on=item.tested_on,
-                split=item.split, seed=item.seed, scope=scope, n=len(truth),
+                target=item.target,
+                unit=item.unit,
+                model=item.model,
+                trained_on=item.trained_on,
+                tested_on=item.tested_on,
+                split=item.split,
+                seed=item.seed,
+                scope=scope,
+                n=len(truth),
                 mae=float(np.abs(truth - guess).mean()) if len(truth) else nan,
                 rmse=float(np.sqrt(((truth - guess) ** 2).mean())) if len(truth) else nan,
                 r2=float(1 - ((truth - guess) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()) if enough else nan,
@@ -286,24 +393,41 @@ def make_metrics(item: Predictions, reach: tuple[float, float]) -> list[Metric]:
 
 def make_study(rng: np.random.Generator) -> Study:
     names = [f"{c} convolutions, {p} pooling" for c in (2, 3, 4) for p in ("mean", "max")]
-    errors = [(0.027 + 0.0022 * k + 0.0012 * rng.standard_normal(), name, seed) for k, name in enumerate(names) for seed in range(2)]
+    errors = [
+        (0.027 + 0.0022 * k + 0.0012 * rng.standard_normal(), name, seed)
+        for k, name in enumerate(names)
+        for seed in range(2)
+    ]
     rows = tuple(
         StudyRow(
-            rank=rank, name=f"{name}-seed{seed}", architecture=name, target="band_gap_eV", seed=seed, validation_mae=error,
-            validation_r2=0.86 - 4 * (error - 0.027), best_epoch=60, parameters=8321 + 4160 * names.index(name), seconds=9.2,
+            rank=rank,
+            name=f"{name}-seed{seed}",
+            architecture=name,
+            target="band_gap_eV",
+            seed=seed,
+            validation_mae=error,
+            validation_r2=0.86 - 4 * (error - 0.027),
+            best_epoch=60,
+            parameters=8321 + 4160 * names.index(name),
+            seconds=9.2,
         )
         for rank, (error, name, seed) in enumerate(sorted(errors), start=1)
     )
     return Study(rows=rows)
 
 
-def make_explanation(large: Crystal, rng: np.random.Generator, model: str = "band_gap_eV-phonon-seed0", sharp: float = 1.0) -> Explanation:
+def make_explanation(
+    large: Crystal, rng: np.random.Generator, model: str = "band_gap_eV-phonon-seed0", sharp: float = 1.0
+) -> Explanation:
     i, j, image, _, distance = pairs(large, 5.5)
     keep = [(a, b, *im) <= (b, a, *(-im)) for a, b, im in zip(i, j, image, strict=True)]
     i, j, image, distance = i[keep], j[keep], image[keep], distance[keep]
     symbols = large.symbols
     species = tuple("-".join(sorted((symbols[a], symbols[b]))) for a, b in zip(i, j, strict=True))
-    lengths = {pair: sorted({round(d, 2) for p, d in zip(species, distance, strict=True) if p == pair}) for pair in sorted(set(species))}
+    lengths = {
+        pair: sorted({round(d, 2) for p, d in zip(species, distance, strict=True) if p == pair})
+        for pair in sorted(set(species))
+    }
     shell = np.array([lengths[p].index(round(d, 2)) for p, d in zip(species, distance, strict=True)])
     level = {("Ag-S", 0): 0.86, ("Ag-Ag", 0): 0.44, ("Ag-Br", 0): 0.39, ("Br-S", 0): 0.25, ("Ag-S", 1): 0.22}
     centre = np.array([level.get((p, int(s)), 0.13) for p, s in zip(species, shell, strict=True)])
@@ -314,63 +438,133 @@ def make_explanation(large: Crystal, rng: np.random.Generator, model: str = "ban
             chosen = (np.array(species) == pair) & (shell == number)
             bonds.append(
                 BondImportance(
-                    species_pair=pair, shell=number, count=int(chosen.sum()), distance_A=length, importance=float(importance[chosen].mean()),
-                    importance_sd=0.04, share=float(importance[chosen].sum() / importance.sum()),
+                    species_pair=pair,
+                    shell=number,
+                    count=int(chosen.sum()),
+                    distance_A=length,
+                    importance=float(importance[chosen].mean()),
+                    importance_sd=0.04,
+                    share=float(importance[chosen].sum() / importance.sum()),
                 )
             )
     fidelity = tuple(
         Fidelity(
-            subject=subject, kept_share=share, sufficiency=scale * (1 - share) ** 2 * 0.4 + 0.002, sufficiency_sd=0.012,
-            necessity=0.3 * share**0.6 / scale, necessity_sd=0.014, n=15,
+            subject=subject,
+            kept_share=share,
+            sufficiency=scale * (1 - share) ** 2 * 0.4 + 0.002,
+            sufficiency_sd=0.012,
+            necessity=0.3 * share**0.6 / scale,
+            necessity_sd=0.014,
+            n=15,
         )
         for subject, scale in (("explanation", 0.6), ("random_mask", 1.1), ("random_weights", 1.5))
         for share in (0.05, 0.1, 0.2, 0.4)
     )
     return Explanation(
-        model=model, target="band_gap_eV", crystal=large, i=i, j=j, image=image, distance_A=distance, shell=shell, species_pair=species,
-        importance=importance, importance_sd=np.full(len(i), 0.05), bonds=tuple(bonds), fidelity=fidelity, stability=0.91,
+        model=model,
+        target="band_gap_eV",
+        crystal=large,
+        i=i,
+        j=j,
+        image=image,
+        distance_A=distance,
+        shell=shell,
+        species_pair=species,
+        importance=importance,
+        importance_sd=np.full(len(i), 0.05),
+        bonds=tuple(bonds),
+        fidelity=fidelity,
+        stability=0.91,
     )
 
 
 def make_curve() -> ThermalCurve:
     points = [
         ThermalPoint(
-            target="band_gap_eV", unit="eV", temperature_K=float(t), mean=1.215 - 0.00105 * t, standard_error=0.002 + 0.000012 * t,
-            model_spread=0.006 + 0.00004 * t, n=200, out_of_range=max(0.0, (t - 350) / 1200), label_mean=1.222 - 0.00108 * t,
-            label_error=0.011, label_n=12,
+            target="band_gap_eV",
+            unit="eV",
+            temperature_K=float(t),
+            mean=1.215 - 0.00105 * t,
+            standard_error=0.002 + 0.000012 * t,
+            model_spread=0.006 + 0.00004 * t,
+            n=200,
+            out_of_range=max(0.0, (t - 350) / 1200),
+            label_mean=1.222 - 0.00108 * t,
+            label_error=0.011,
+            label_n=12,
         )
         for t in range(100, 700, 100)
     ]
-    return ThermalCurve(points=tuple(points), statistics="quantum", origin=Origin(room="thermal", settings={"force_constants": "fixed"}))
+    return ThermalCurve(
+        points=tuple(points), statistics="quantum", origin=Origin(room="thermal", settings={"force_constants": "fixed"})
+    )
 
 
-def make_material(n: int = 75, title: str = "Band gap of cubic Ag₃SBr at finite temperature", models: int = 2) -> ReportMaterial:
+def make_material(
+    n: int = 75, title: str = "Band gap of cubic Ag₃SBr at finite temperature", models: int = 2
+) -> ReportMaterial:
     rng = np.random.default_rng(7)
     unit = unit_cell()
     phonons = make_phonons(unit)
     sets = tuple(make_set(name, phonons, n, rng) for name in SETS)
     labels = make_labels(sets, rng)
     fits, evaluation = make_training(labels, rng)
-    explanations = (make_explanation(phonons.supercell, rng), make_explanation(phonons.supercell, rng, "band_gap_eV-random-seed0", 0.55))
+    explanations = (
+        make_explanation(phonons.supercell, rng),
+        make_explanation(phonons.supercell, rng, "band_gap_eV-random-seed0", 0.55),
+    )
     return ReportMaterial(
-        title=title, crystal=unit, phonons=phonons, sets=sets, statistics=tuple(make_statistics(item) for item in sets), labels=labels,
-        study=make_study(rng), fits=fits, evaluation=evaluation, explanations=explanations[:models], curve=make_curve(),
+        title=title,
+        crystal=unit,
+        phonons=phonons,
+        sets=sets,
+        statistics=tuple(make_statistics(item) for item in sets),
+        labels=labels,
+        study=make_study(rng),
+        fits=fits,
+        evaluation=evaluation,
+        explanations=explanations[:models],
+        curve=make_curve(),
         warnings=(
-            ("phonons", "12 of 117 harmonic modes are imaginary (lowest −1.79 THz): the static cubic cell is not a minimum at 0 K."),
+            (
+                "phonons",
+                "33 of 117 harmonic modes are imaginary (lowest −1.48 THz): no minimum at 0 K.",
+            ),
             ("sampling", "set 'random': 3 of 75 configurations bring two atoms nearer than 1.7 Å (shortest 1.62 Å)."),
             ("labels", "5 of 300 band gaps failed; they are holes in labels.csv."),
-            ("thermal", "at 600 K 21 % of the predictions lie outside the range of the training labels (0.62–1.21 eV)."),
+            (
+                "thermal",
+                "at 600 K 21 % of the predictions lie outside the range of the training labels (0.62–1.21 eV).",
+            ),
         ),
         manifest={
-            "command": "phonograph run examples/quickstart.toml -o runs/quickstart", "phonograph": "0.1.0",
-            "timings_s": {"phonons": 61.2, "sampling": 0.8, "labels": 142.6, "graphs": 1.9, "training": 71.4, "evaluation": 2.2, "explanation": 24.9, "thermal": 9.7},
+            "command": "phonograph run examples/quickstart.toml -o runs/quickstart",
+            "phonograph": "0.1.0",
+            "timings_s": {
+                "phonons": 61.2,
+                "sampling": 0.8,
+                "labels": 142.6,
+                "graphs": 1.9,
+                "training": 71.4,
+                "evaluation": 2.2,
+                "explanation": 24.9,
+                "thermal": 9.7,
+            },
             "seeds": {"root": 0, "training": [0, 1, 2]},
-            "versions": {"python": "3.11.2", "numpy": "2.3.4", "torch": "2.13.0", "phonopy": "4.8.6", "ase": "3.29.0", "chgnet": "0.4.2", "tblite": "0.8.0"},
+            "versions": {
+                "python": "3.11.2",
+                "numpy": "2.3.4",
+                "torch": "2.13.0",
+                "phonopy": "4.8.6",
+                "ase": "3.29.0",
+                "chgnet": "0.4.2",
+                "tblite": "0.8.0",
+            },
             "hashes": {"examples/structures/Ag3SBr.vasp": "9f2c" * 16, "1_phonons/phonopy.yaml": "a81b" * 16},
         },
-        config_toml='# resolved configuration\ntitle = "Ag3SBr"\nseed = 0\n\n[crystal]\nfile = "Ag3SBr.vasp"\nsupercell = [2, 2, 2]\n\n[[sampling.sets]]\nname = "phonon"\nsampler = "thermal"\nn = 75\n',
+        config_toml=CONFIG,
         citations=(
             "B. Deng et al., CHGNet, Nature Machine Intelligence 5, 1031 (2023), doi:10.1038/s42256-023-00716-3.",
-            "A. Togo, First-principles phonon calculations with phonopy and phono3py, J. Phys. Soc. Jpn. 92, 012001 (2023), doi:10.7566/JPSJ.92.012001.",
+            "A. Togo, J. Phys. Soc. Jpn. 92, 012001 (2023), doi:10.7566/JPSJ.92.012001.",
         ),
     )

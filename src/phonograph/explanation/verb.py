@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -106,7 +106,7 @@ def explain(
         *verdicts(found, fitted.unit),
     )
     settings = {
-        "explainer": asdict(cast(Any, explainer)) if is_dataclass(explainer) else {},
+        "explainer": _plain_fields(explainer),
         "name": type(explainer).__name__,
         "seeds": list(seeds),
         "configurations": list(work.graphs.sample_ids),
@@ -114,6 +114,13 @@ def explain(
         "random_masks": random_masks,
     }
     return _assemble(fitted, reference, table, joined, found, rank_correlation, told, settings)
+
+
+def _plain_fields(explainer: Explainer) -> dict[str, Any]:
+    """Return the fields of a strategy object as values that can be written down."""
+    names: list[str] = [item.name for item in fields(cast(Any, explainer))] if is_dataclass(explainer) else []
+    values = {name: getattr(explainer, name) for name in names}
+    return {name: v if isinstance(v, (str, int, float)) else type(v).__name__ for name, v in values.items()}
 
 
 def _check_arguments(seeds: Sequence[int], n_configurations: int, shares: Sequence[float], random_masks: int) -> None:

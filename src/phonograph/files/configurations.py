@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import numpy as np
 
 from phonograph.atomic import replacing
 from phonograph.errors import DataError, InputFileError
-from phonograph.files.safety import MAX_SET_BYTES, read_text, reading, sha256_of, shown
+from phonograph.files.safety import check_readable, reading, sha256_of, shown
 from phonograph.files.sidecar import entry, read_sidecar, write_sidecar
 from phonograph.types import MAX_ATOMS, Check, Configurations, FloatArray, Origin, SetStatistics
 
 SCHEMA = "phonograph-configurations-1"
 STATISTICS_SCHEMA = "phonograph-set-statistics-1"
+
+MAX_BYTES = 2**35
+"""Largest set accepted (32 GiB; 10⁶ crystals of 40 atoms take about 5)."""
 
 _PER_SAMPLE = ("temperature_K", "amplitude_A", "fraction")
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_.+:-]+")
@@ -115,7 +119,7 @@ def load_configurations(path: str | os.PathLike[str]) -> Configurations:
         One sentence, where one of the two files is missing, damaged, or does not belong to the other.
     """
     source = Path(path)
-    text = read_text(source, MAX_SET_BYTES)
+    check_readable(source, MAX_BYTES)
     sidecar_path = source.with_suffix(".json")
     sidecar = read_sidecar(sidecar_path, SCHEMA)
     if sha256_of(source) != entry(sidecar, "sha256", str, sidecar_path):
@@ -124,7 +128,7 @@ def load_configurations(path: str | os.PathLike[str]) -> Configurations:
             "was written; run the sampling room again"
         )
     with reading(source, "a set of configurations"):
-        numbers, positions, displacements, cells = _parsed(text.splitlines(), shown(source))
+        numbers, positions, displacements, cells = _parsed(source)
     sizes = [len(part) for part in numbers]
     return _checked(
         sidecar_path,
@@ -162,29 +166,29 @@ def _checked(path: Path, sidecar: Mapping[str, Any], **arrays: Any) -> Configura
             raise InputFileError(f"{shown(path)} is not a set of configurations: {error}; write it again") from error
 
 
-def _parsed(lines: list[str], name: str) -> tuple[list[Any], list[FloatArray], list[FloatArray], list[FloatArray]]:
+def _parsed(source: Path) -> tuple[list[Any], list[FloatArray], list[FloatArray], list[FloatArray]]:
     """Return numbers, positions, displacements and cell of every frame; raises on anything we do not write."""
     from ase.data import atomic_numbers
 
-    numbers, positions, displacements, cells = [], [], [], []
-    start = 0
-    while start < len(lines):
-        count = int(lines[start])
-        if not 1 <= count <= min(MAX_ATOMS, len(lines) - start - 2):
-            raise InputFileError(
-                f"{name} line {start + 1} claims {count} atoms, {len(lines) - start - 2} lines follow; write it again"
-            )
-        comment = lines[start + 1]
-        lattice = _LATTICE.search(comment)
-        if lattice is None:
-            raise InputFileError(f'{name} line {start + 2} has no Lattice="…" entry; write the set again')
-        rows = [line.split() for line in lines[start + 2 : start + 2 + count]]
-        values = np.array([row[1:] for row in rows], dtype=np.float64)
-        numbers.append([atomic_numbers[row[0]] for row in rows])
-        positions.append(values[:, :3])
-        displacements.append(values[:, 3:6] if values.shape[1] == 6 else np.full((count, 3), np.nan))
-        cells.append(np.array(lattice[1].split(), dtype=np.float64).reshape(3, 3))
-        start += count + 2
+    numbers: list[Any] = []
+    positions: list[FloatArray] = []
+    displacements: list[FloatArray] = []
+    cells: list[FloatArray] = []
+    with source.open(encoding="utf-8") as stream:
+        while head := stream.readline():
+            count = int(head)
+            if not 1 <= count <= MAX_ATOMS:
+                raise InputFileError(f"{shown(source)} frame {len(cells)} claims {count} atoms; write the set again")
+            lattice = _LATTICE.search(stream.readline())
+            rows = [line.split() for line in islice(stream, count)]
+            if lattice is None or len(rows) < count:
+                missing = 'has no Lattice="…" entry' if lattice is None else f"has {len(rows)} of {count} atoms"
+                raise InputFileError(f"{shown(source)} frame {len(cells)} {missing}; write the set again")
+            values = np.array([row[1:] for row in rows], dtype=np.float64)
+            numbers.append([atomic_numbers[row[0]] for row in rows])
+            positions.append(values[:, :3])
+            displacements.append(values[:, 3:6] if values.shape[1] == 6 else np.full((count, 3), np.nan))
+            cells.append(np.array(lattice[1].split(), dtype=np.float64).reshape(3, 3))
     return numbers, positions, displacements, cells
 
 

@@ -36,7 +36,7 @@ from phonograph.types import Crystal, FloatArray, ForceConstants, Origin
 MAX_SUPERCELL = 2000
 """Largest supercell, atoms: its full force constants take 288 MB."""
 
-MAX_FRAME = 200_000
+MAX_FRAME = 50_000
 """Largest number of atoms phonopy may lay out while it cuts a skewed supercell."""
 
 _BESIDE = ("phonopy_disp.yaml", "phonopy.yaml", "phonopy_params.yaml")
@@ -237,6 +237,8 @@ def _phonon(setting: _Setting, primitive: str | FloatArray, path: str | os.PathL
     with reading(path, "a phonopy calculation"), warnings.catch_warnings():
         # phonopy tells every user of version 4 that 'auto' is the new default; it is asked for by name here.
         warnings.filterwarnings("ignore", message="primitive_matrix defaulted to 'auto'")
+        # A supercell may have fewer symmetries than its crystal; everything here is done in the supercell.
+        warnings.filterwarnings("ignore", message="Warning: Point group symmetries of supercell and primitive")
         from phonopy import Phonopy
 
         phonon = Phonopy(setting.cell, setting.supercell_matrix, primitive_matrix=primitive, log_level=0)

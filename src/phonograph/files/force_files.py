@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,9 @@ from phonograph.errors import InputFileError
 from phonograph.files.phonopy_yaml import CalculatorUnits, force_constant_factor, scaled_dataset
 from phonograph.files.safety import MAX_SET_BYTES, check_readable, read_text, reading, shown
 from phonograph.types import FloatArray
+
+CHILD_SECONDS = 60
+"""How long the reading of an HDF5 file may take; 288 MB take about a second."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,49 +99,45 @@ def read_force_constants_text(path: str | os.PathLike[str], atoms: int, units: C
 def read_force_constants_hdf5(path: str | os.PathLike[str], atoms: int, units: CalculatorUnits) -> RawForceConstants:
     """Read force_constants.hdf5, full or compact, of a supercell of ``atoms`` atoms.
 
-    The file's own ``physical_unit`` wins over the calculator's.
+    The file's own ``physical_unit`` wins over the calculator's.  The file is opened in a child process, see
+    :mod:`phonograph.files.hdf5_child`.
     """
-    import h5py
-
-    check_readable(path, MAX_SET_BYTES)
+    target = check_readable(path, MAX_SET_BYTES)
     place = shown(path)
-    with reading(path, "an HDF5 file of force constants"), h5py.File(path, "r") as stream:
-        name = next((key for key in ("force_constants", "fc2") if key in stream), None)
-        if name is None:
-            raise InputFileError(f"{place} holds no dataset 'force_constants' (nor 'fc2'); write it with phonopy")
-        values = _dataset(stream, name, place)
-        check_size(values.shape, atoms, place)
-        if values.dtype.kind != "f":
-            raise InputFileError(f"{place}: {name} must hold floating-point numbers; got {values.dtype}")
-        factor = units.force_constant_eV_per_A2
-        if "physical_unit" in stream:
-            factor = force_constant_factor(_unit(_dataset(stream, "physical_unit", place), place), place)
-        rows = None
-        if "p2s_map" in stream:
-            mapping = _dataset(stream, "p2s_map", place)
-            if mapping.shape != values.shape[:1] or mapping.dtype.kind not in "iu":
-                if values.shape[0] != values.shape[1]:
-                    raise InputFileError(f"{place}: p2s_map must name {values.shape[0]} atoms; got {mapping.shape}")
-            else:
-                rows = mapping[()].astype(np.int64)
-        return RawForceConstants(values_eV_per_A2=values[()].astype(np.float64) * factor, rows=rows)
+    header, data = _from_child(target, atoms)
+    if "refused" in header:
+        raise InputFileError(f"{place}: {header['refused']}; write it with phonopy")
+    shape = tuple(header["shape"])
+    check_size(shape, atoms, place)
+    factor = units.force_constant_eV_per_A2
+    if header["unit"] is not None:
+        factor = force_constant_factor(header["unit"], place)
+    values = np.frombuffer(data, dtype="<f8").reshape(shape) * factor
+    rows = None if header["rows"] is None else np.array(header["rows"], dtype=np.int64)
+    return RawForceConstants(values_eV_per_A2=np.asarray(values, dtype=np.float64), rows=rows)
 
 
-def _dataset(stream: Any, name: str, place: str) -> Any:
-    """Return a dataset whose numbers are in this very file; links and virtual datasets could read any other."""
-    import h5py
-
-    found = stream[name] if isinstance(stream.get(name, getlink=True), h5py.HardLink) else None
-    if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
-        raise InputFileError(f"{place}: {name} must be a plain dataset inside the file; write it with phonopy")
-    return found
-
-
-def _unit(dataset: Any, place: str) -> str:
-    if dataset.size != 1:
-        raise InputFileError(f"{place}: physical_unit must be one name; got {dataset.size} entries")
-    value = dataset[()] if dataset.shape == () else dataset[(0,) * dataset.ndim]
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+def _from_child(path: Path, atoms: int) -> tuple[dict[str, Any], bytes]:
+    script = Path(__file__).with_name("hdf5_child.py")
+    # -P keeps the folder of the script out of the module path: its neighbours must not shadow libraries.
+    command = [sys.executable, "-P", str(script), str(path.resolve()), str(atoms)]
+    try:
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CHILD_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InputFileError(
+            f"{shown(path)} was not read within {CHILD_SECONDS} s; it is damaged, write it again with phonopy"
+        ) from error
+    if result.returncode != 0:
+        last = result.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["the library crashed"]
+        raise InputFileError(
+            f"{shown(path)} cannot be read as an HDF5 file of force constants: {' '.join(last[0].split())[:160]}; "
+            "write it again with phonopy"
+        )
+    line, _, data = result.stdout.partition(b"\n")
+    header: dict[str, Any] = json.loads(line)
+    return header, data
 
 
 def check_size(shape: tuple[int, ...], atoms: int, place: str) -> None:

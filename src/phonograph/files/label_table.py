@@ -161,6 +161,8 @@ def _rows(text: str, place: str) -> list[tuple[int, list[str]]]:
                 rows.append((reader.line_num, [cell.strip() for cell in row]))
     except csv.Error as error:
         raise InputFileError(f"{place} line {reader.line_num} is not comma-separated text: {error}") from error
+    if not rows:
+        raise InputFileError(f"{place} holds no values; expected a header and rows")
     if len(rows[0][1]) < 2:
         raise InputFileError(f"{place} line {rows[0][0]} holds one column; expected an id and values, split by commas")
     return rows

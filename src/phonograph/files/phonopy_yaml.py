@@ -1,8 +1,4 @@
-"""phonopy's YAML files, read without phonopy's YAML loader, and converted to Å and eV.
-
-phonopy interprets the content; reading the text is done here, because a file from somebody else must not reach
-a loader that can construct objects.
-"""
+"""phonopy's YAML files: read into plain values here, interpreted by phonopy, and converted to Å and eV."""
 
 from __future__ import annotations
 
@@ -195,6 +191,10 @@ def _scaled(cell: Any, length_A: float, place: str) -> Any:
 
     if cell.is_site_mixture:
         raise InputFileError(f"{place} holds sites shared by several elements; choose one ordered arrangement")
+    if cell.cell.shape != (3, 3) or cell.scaled_positions.shape != (len(cell), 3):
+        raise InputFileError(
+            f"{place} must give three lattice vectors, and three coordinates per atom, of three numbers"
+        )
     return PhonopyAtoms(
         symbols=cell.symbols,
         cell=cell.cell * length_A,

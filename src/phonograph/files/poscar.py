@@ -48,7 +48,9 @@ def poscar_atoms(text: str, name: str) -> Any:
         )
     for number, line in enumerate(positions, start=first + 1):
         _check_three_numbers(line, name, number, "position")
-    header = [*lines[:5], " ".join(symbols), " ".join(map(str, counts)), *lines[7:first]]
+    header = [*lines[:5], " ".join(symbols), " ".join(map(str, counts)), lines[first - 1]]
+    # Flags of selective dynamics and words after the coordinates are not needed, so ASE does not get them.
+    positions = [" ".join(line.split()[:3]) for line in positions]
     with reading(name, "a POSCAR file"):
         from ase.io import read
 

@@ -157,7 +157,8 @@ def checked_crystal(cell_A: Any, positions_A: Any, numbers: Any, masses_amu: Any
     if len(positions) > MAX_ATOMS:
         raise InputFileError(f"{place} holds {len(positions)} atoms; at most {MAX_ATOMS} are accepted")
     try:
-        crystal = Crystal(cell_A=cell, positions_A=positions, numbers=numbers, masses_amu=masses_amu, title=title)
+        masses = np.zeros(0) if masses_amu is None else masses_amu  # empty: standard atomic weights
+        crystal = Crystal(cell_A=cell, positions_A=positions, numbers=numbers, masses_amu=masses, title=title)
     except DataError as error:
         raise InputFileError(f"{place} is not a crystal: {error}") from error
     pair = first_overlap(crystal.cell_A, crystal.positions_A, MIN_DISTANCE_A)

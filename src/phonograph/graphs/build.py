@@ -258,12 +258,11 @@ def _warnings(
     configurations: Configurations, spec: GraphSpec, edges: _Edges, offsets: IntArray, closest: float
 ) -> tuple[str, ...]:
     found = []
-    nodes = edges.target + np.repeat(configurations.offsets[:-1], np.diff(offsets))
-    alone = np.bincount(nodes, minlength=int(configurations.offsets[-1])) == 0
-    if alone.any():
-        crystals = len(np.unique(np.searchsorted(configurations.offsets, np.flatnonzero(alone), side="right")))
+    alone = _isolated(configurations, edges, offsets)
+    if len(alone):
+        crystals = len(np.unique(np.searchsorted(configurations.offsets, alone, side="right")))
         found.append(
-            f"{int(alone.sum())} atoms in {crystals} of {len(configurations)} configurations of set "
+            f"{len(alone)} atoms in {crystals} of {len(configurations)} configurations of set "
             f"{configurations.name!r} have no neighbour within {spec.cutoff_A:g} Å; the network sees them as isolated."
         )
     if closest < MIN_DISTANCE_A:
@@ -272,3 +271,15 @@ def _warnings(
             f"distances below {MIN_DISTANCE_A:g} Å are hardly physical."
         )
     return tuple(found)
+
+
+def _isolated(configurations: Configurations, edges: _Edges, offsets: IntArray) -> IntArray:
+    """Return the packed positions of the atoms without any edge."""
+    atoms = int(configurations.offsets[-1])
+    # Edges are sorted by graph and target, so each atom with edges starts one run of equal targets.
+    starts = np.diff(edges.target, prepend=-1) != 0
+    starts[offsets[:-1][np.diff(offsets) > 0]] = True
+    if np.count_nonzero(starts) == atoms:
+        return np.zeros(0, dtype=np.int64)
+    nodes = edges.target + np.repeat(configurations.offsets[:-1], np.diff(offsets))
+    return np.flatnonzero(np.bincount(nodes, minlength=atoms) == 0)

@@ -197,7 +197,7 @@ def _labelled(calculator: Callable[[], Any], crystal: Crystal, provides: tuple[s
 def _values(calculator: Any, crystal: Crystal, provides: tuple[str, ...]) -> Mapping[str, float]:
     from ase import Atoms
 
-    # −cell spans the same lattice as cell; CHGNet divides by the signed volume and flips the stress of left-handed cells.
+    # −cell spans the same lattice; CHGNet divides by the signed volume, so a left-handed cell would flip its stress.
     cell = crystal.cell_A * np.sign(np.linalg.det(crystal.cell_A))
     atoms = Atoms(numbers=crystal.numbers, positions=crystal.positions_A, cell=cell, pbc=True)
     # A calculator keeps its last result; without reset, one that failed half-way could hand out a stale number.

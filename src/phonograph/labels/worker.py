@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from dataclasses import replace
 
 from phonograph.errors import ConfigurationError, MissingEngineError, UserError
@@ -19,10 +19,12 @@ from phonograph.types import Crystal, FloatArray, IntArray, Labeller, LabelResul
 _PR_SET_PDEATHSIG = 1
 _labellers: list[Labeller] = []
 _why_not: list[str] = []
-"""State of this worker process, filled by :func:`start`, never in the driver: its labellers, or why there are none."""
+_processes: list[MutableSequence[int]] = []
+"""State of this worker process, filled by :func:`start`, never in the driver: its labellers, or why there are none,
+and the table (shared with the driver) of which process works on which job."""
 
 
-def start(tasks: Sequence[str], driver: int) -> None:
+def start(tasks: Sequence[str], driver: int, processes: MutableSequence[int]) -> None:
     """Set the process up: die with the driver, keep quiet, use one thread, load every engine.
 
     Nothing is raised here, because a worker that fails to start is started again and again: a labeller that cannot
@@ -32,6 +34,7 @@ def start(tasks: Sequence[str], driver: int) -> None:
     # Nothing here needs a clean-up, and a handler written in Python would wait for a hung engine.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _send_output_nowhere()
+    _processes[:] = [processes]
     try:
         _labellers[:] = [rebuild(task) for task in tasks]
     except Exception as error:
@@ -61,8 +64,9 @@ def _send_output_nowhere() -> None:
     os.close(nowhere)
 
 
-def run(labeller: int, cell_A: FloatArray, positions_A: FloatArray, numbers: IntArray) -> LabelResult:
-    """Label one structure with labeller number ``labeller`` of this worker."""
+def run(slot: int, labeller: int, cell_A: FloatArray, positions_A: FloatArray, numbers: IntArray) -> LabelResult:
+    """Label one structure with labeller number ``labeller``; ``slot`` is the job's place in the table of processes."""
+    _processes[0][slot] = os.getpid()
     if _why_not:
         raise ConfigurationError(
             f"a worker process cannot rebuild the labellers ({_why_not[0]}); define them in a module that can be "

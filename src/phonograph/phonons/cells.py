@@ -14,6 +14,12 @@ from phonograph.types import MAX_ATOMS, Crystal, IntArray
 SYMMETRY_TOLERANCE_A = 1.0e-5
 """Distance within which atoms count as symmetry-equivalent, Å; phonopy and symfc must use the same."""
 
+MAX_SUPERCELL = 2_000
+"""Largest supercell, atoms: its full force constants take 288 MB."""
+
+MAX_FRAME = 50_000
+"""Largest number of atoms phonopy may lay out while it cuts a sheared supercell."""
+
 LOOSE_TOLERANCE_A = 1.0e-3
 """Symmetry found only within this distance is told to the user: coordinates written with too few digits."""
 
@@ -47,9 +53,14 @@ def as_supercell_matrix(value: ArrayLike, unitcell: Crystal) -> IntArray:
         raise ConfigurationError(
             f"the supercell matrix must have a positive determinant; got {determinant:.0f} from {given.tolist()}"
         )
-    if determinant * len(unitcell) > MAX_ATOMS:
+    if determinant * len(unitcell) > MAX_SUPERCELL:
         raise ConfigurationError(
-            f"the supercell would hold {determinant * len(unitcell):.0f} atoms; at most {MAX_ATOMS} are accepted"
+            f"the supercell would hold {determinant * len(unitcell):.0f} atoms; at most {MAX_SUPERCELL} are accepted"
+        )
+    frame = float(np.abs(matrix).sum(axis=1).prod()) * len(unitcell)
+    if frame > MAX_FRAME:
+        raise ConfigurationError(
+            f"the supercell matrix {given.tolist()} is sheared too far; use an equivalent one with smaller entries"
         )
     if determinant * len(unitcell) < 1.5:
         raise ConfigurationError(

@@ -39,6 +39,7 @@ class Engine:
         self.name = source.name
         self._threads = source.threads if isinstance(source, CalculatorForces) else None
         self._is_chgnet = isinstance(source, CalculatorForces) and source.engine == "chgnet"
+        self._is_emt = isinstance(source, CalculatorForces) and source.engine == "emt"
         self.calculator = _calculator(source)
 
     def respond(
@@ -77,7 +78,9 @@ class Engine:
 
     def _compute(self, atoms: Any, stress: bool) -> tuple[float, FloatArray, FloatArray | None]:
         if not self._is_chgnet:
-            atoms.calc = self.calculator
+            # ASE's EMT keeps a neighbour list whose order of summation depends on what it computed before; a fresh one
+            # gives the same bits in one process or several.
+            atoms.calc = type(self.calculator)() if self._is_emt else self.calculator
             tensor = np.asarray(atoms.get_stress(voigt=False), dtype=np.float64) if stress else None
             energy, forces = atoms.get_potential_energy(), atoms.get_forces()
             return float(energy), np.array(forces, dtype=np.float64), tensor

@@ -24,19 +24,29 @@ def bin_count(sizes: Iterable[int], factor: float) -> int:
     return int(np.clip(round(factor * smallest ** (1 / 3)), 10, 44))
 
 
-def rows_chart(values: Mapping[str, FloatArray], colours: Mapping[str, str], x_label: str, *, title: str) -> Markup:
+def rows_chart(
+    values: Mapping[str, FloatArray],
+    colours: Mapping[str, str],
+    x_label: str,
+    *,
+    title: str,
+    span: tuple[float, float] | None = None,
+    bins: int | None = None,
+    row: int = 58,
+) -> Markup:
     """Return one row per set: histogram, every single value as a tick, and the mean.
 
-    Rows have the same bins; heights are shares of the set, on one scale, so areas can be compared.
+    Rows have the same bins; heights are shares of the set, on one scale, so areas can be compared.  ``span`` must
+    hold all values where it is given; ``row`` is the height of a row in pixels.
     """
     present = {name: finite(data) for name, data in values.items() if len(finite(data))}
-    span = data_range(*present.values(), pad=0.04)
-    edges = np.linspace(*span, bin_count(map(len, present.values()), 5.0) + 1)
+    reach = span or data_range(*present.values(), pad=0.04)
+    edges = np.linspace(*reach, (bins or bin_count(map(len, present.values()), 5.0)) + 1)
     shares = {name: np.histogram(data, edges)[0] / len(data) for name, data in present.items()}
     tallest = max((float(share.max()) for share in shares.values()), default=1.0)
-    row, top = 58, 30
+    top = 30
     chart = Chart(
-        x=span,
+        x=reach,
         y=(0.0, float(max(len(present), 1))),
         x_label=x_label,
         y_label="",
@@ -44,13 +54,13 @@ def rows_chart(values: Mapping[str, FloatArray], colours: Mapping[str, str], x_l
         title=title,
         width=500,
         height=top + 46 + row * max(len(present), 1),
-        margins=(14, 14, top, 46),
+        margins=(min(22 + 7 * max(map(len, present), default=0), 170), 14, top, 46),
     )
     for place, (name, data) in enumerate(present.items()):
         base = len(present) - 1 - place + 0.16
         _histogram_row(chart, edges, shares[name] / tallest * 0.72, base, colours[name])
         _rug(chart, data, base, colours[name])
-        chart.add(label(chart.x.start, chart.y.at(base + 0.82) + 9, name, size=12, weight=600))
+        chart.add(label(chart.x.start - 10, chart.y.at(base) + 1, name, anchor="end", size=12))
     return chart.render(f"{title}: histogram per set")
 
 

@@ -97,7 +97,8 @@ def table(head: Sequence[Content], rows: Sequence[Sequence[Content]], *, words: 
 
     lines = [tag("tr", [cell("td", place, item) for place, item in enumerate(row)]) for row in rows]
     top = tag("tr", [cell("th", place, item) for place, item in enumerate(head)])
-    return tag("div", tag("table", tag("thead", top), tag("tbody", lines), class_=class_ or None), class_="scroll")
+    headed = tag("thead", top) if any(head) else None
+    return tag("div", tag("table", headed, tag("tbody", lines), class_=class_ or None), class_="scroll")
 
 
 def without_empty(

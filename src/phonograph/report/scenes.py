@@ -104,17 +104,14 @@ def face_copies(crystal: Crystal, tolerance: float = 0.02) -> tuple[IntArray, In
 
 def nearest_bonds(crystal: Crystal, factor: float = 1.15) -> tuple[IntArray, IntArray, IntArray]:
     """Return (i, j, image) of pairs nearer than ``factor`` times the sum of their covalent radii, each once."""
+    from ase import Atoms
     from ase.data import covalent_radii
+    from ase.neighborlist import neighbor_list
 
-    images = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    radii = covalent_radii[crystal.numbers]
-    bound = factor * (radii[:, None] + radii[None, :])
-    found = set()
-    for image in images:
-        vectors = crystal.positions_A[None, :] + image @ crystal.cell_A - crystal.positions_A[:, None]
-        distance = np.sqrt((vectors**2).sum(axis=-1))
-        pairs = np.argwhere((distance < bound) & (distance > 0))
-        found |= {_undirected((*pair, *image)) for pair in pairs}
+    atoms = Atoms(numbers=crystal.numbers, positions=crystal.positions_A, cell=crystal.cell_A, pbc=True)
+    # A list of radii makes pairs up to the sum of both: exactly the bound.
+    i, j, image = neighbor_list("ijS", atoms, factor * covalent_radii[crystal.numbers])
+    found = {_undirected((*pair, *shift)) for pair, shift in zip(zip(i, j, strict=True), image, strict=True)}
     packed = np.array(sorted(found), dtype=np.int64).reshape(-1, 5)
     return packed[:, 0], packed[:, 1], packed[:, 2:]
 

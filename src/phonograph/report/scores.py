@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,9 +13,22 @@ from phonograph.types import Evaluation, FloatArray, Metric, Predictions
 PARTS = ("train", "validation", "test")
 
 
+class Case(NamedTuple):
+    """One test: a target, the collection its models were trained on, the tested collection and its part."""
+
+    target: str
+    trained_on: str
+    tested_on: str
+    part: str
+
+
 @dataclass(frozen=True)
 class Score:
-    """Mean and standard deviation over seeds of the metrics of one (model, tested set, part, scope)."""
+    """Mean and standard deviation over seeds of the metrics of one case.
+
+    ``naive_mae`` is the error of predicting the mean of the training labels and ``skill`` = 1 − MAE/MAE_naive,
+    averaged over seeds; NaN where unknown.
+    """
 
     n: tuple[int, int]
     seeds: int
@@ -26,6 +40,8 @@ class Score:
     r2_sd: float
     pearson_r2: float
     pearson_r2_sd: float
+    naive_mae: float
+    skill: float
 
     @property
     def count(self) -> str:
@@ -34,38 +50,40 @@ class Score:
 
 
 def is_baseline(model: str) -> bool:
-    """Return whether a model name is that of a baseline, not of a network."""
-    return "baseline" in model.lower()
+    """Return whether a model name is that of the trivial model, not of a network."""
+    return model == "mean-predictor"
 
 
-def select(
-    evaluation: Evaluation | None,
-    *,
-    target: str,
-    trained_on: str,
-    tested_on: str,
-    split: str,
-    scope: str = "all",
-    baseline: bool = False,
-) -> list[Metric]:
-    """Return the rows of the table of metrics that match, one per seed."""
-    wanted = (target, trained_on, tested_on, split, scope)
-    return [
-        row
-        for row in (evaluation.metrics if evaluation else ())
-        if (row.target, row.trained_on, row.tested_on, row.split, row.scope) == wanted
-        and is_baseline(row.model) == baseline
-    ]
+def main_scope(evaluation: Evaluation | None) -> str:
+    """Return the scope that is shown first: all labels, or those in range where only these were kept."""
+    scopes = {row.scope for row in evaluation.metrics} if evaluation else set()
+    return "all" if "all" in scopes or not scopes else sorted(scopes)[0]
 
 
-def summarise(rows: Iterable[Metric]) -> Score | None:
-    """Return mean and standard deviation (n − 1; NaN for one seed) over the rows, or None for none."""
-    found = list(rows)
+def score(evaluation: Evaluation | None, case: Case, scope: str = "") -> Score | None:
+    """Return mean and standard deviation (n − 1; NaN for one seed) over the seeds of a case, or None without rows."""
+    rows = _rows(evaluation, case, scope or main_scope(evaluation))
+    found = [row for row in rows if not is_baseline(row.model)]
     if not found:
         return None
     counts = [row.n for row in found]
-    pairs = [_mean_sd([getattr(row, name) for row in found]) for name in ("mae", "rmse", "r2", "pearson_r2")]
-    return Score((min(counts), max(counts)), len({row.seed for row in found}), *(x for pair in pairs for x in pair))
+    fields: dict[str, float] = {}
+    for name in ("mae", "rmse", "r2", "pearson_r2"):
+        fields[name], fields[f"{name}_sd"] = _mean_sd([getattr(row, name) for row in found])
+    naive = {row.seed: row.mae for row in rows if is_baseline(row.model)} or _naive_errors(evaluation, case)
+    known = [(row.mae, naive[row.seed]) for row in found if naive.get(row.seed, 0.0) > 0]
+    return Score(
+        n=(min(counts), max(counts)),
+        seeds=len({row.seed for row in found}),
+        naive_mae=_mean_sd([error for _, error in known])[0],
+        skill=_mean_sd([1 - mae / error for mae, error in known])[0],
+        **fields,
+    )
+
+
+def _rows(evaluation: Evaluation | None, case: Case, scope: str) -> list[Metric]:
+    rows = evaluation.metrics if evaluation else ()
+    return [row for row in rows if (row.target, row.trained_on, row.tested_on, row.split, row.scope) == (*case, scope)]
 
 
 def _mean_sd(values: list[float]) -> tuple[float, float]:
@@ -75,41 +93,25 @@ def _mean_sd(values: list[float]) -> tuple[float, float]:
     return float(data.mean()), float(data.std(ddof=1)) if len(data) > 1 else float("nan")
 
 
-def baseline_mae(evaluation: Evaluation | None, target: str, trained_on: str, tested_on: str, split: str) -> float:
-    """Return the mean absolute error of predicting the mean of the training labels, averaged over seeds.
-
-    Taken from the baseline rows of the metrics; computed from the stored predictions where there are none; NaN
-    where the training part was not stored either.
-    """
-    found = summarise(
-        select(evaluation, target=target, trained_on=trained_on, tested_on=tested_on, split=split, baseline=True)
-    )
-    if found is not None:
-        return found.mae
-    errors = []
-    for item in _predictions(evaluation, target, trained_on, tested_on, split):
-        train = [p for p in _predictions(evaluation, target, trained_on, trained_on, "train") if p.seed == item.seed]
-        if train and len(item.truth):
-            errors.append(float(np.abs(item.truth - train[0].truth.mean()).mean()))
-    return float(np.mean(errors)) if errors else float("nan")
+def _naive_errors(evaluation: Evaluation | None, case: Case) -> dict[int, float]:
+    """Return seed → error of the mean predictor from the stored predictions, where no rows say it."""
+    training = _predictions(evaluation, Case(case.target, case.trained_on, case.trained_on, "train"))
+    means = {item.seed: float(item.truth.mean()) for item in training if len(item.truth)}
+    tested = [item for item in _predictions(evaluation, case) if len(item.truth) and item.seed in means]
+    return {item.seed: float(np.abs(item.truth - means[item.seed]).mean()) for item in tested}
 
 
-def _predictions(
-    evaluation: Evaluation | None, target: str, trained_on: str, tested_on: str, split: str
-) -> list[Predictions]:
-    wanted = (target, trained_on, tested_on, split)
+def _predictions(evaluation: Evaluation | None, case: Case) -> list[Predictions]:
     return [
         item
         for item in (evaluation.predictions if evaluation else ())
-        if (item.target, item.trained_on, item.tested_on, item.split) == wanted and not is_baseline(item.model)
+        if (item.target, item.trained_on, item.tested_on, item.split) == case and not is_baseline(item.model)
     ]
 
 
-def pooled(
-    evaluation: Evaluation | None, target: str, trained_on: str, tested_on: str, split: str
-) -> tuple[FloatArray, FloatArray]:
+def pooled(evaluation: Evaluation | None, case: Case) -> tuple[FloatArray, FloatArray]:
     """Return (truth, prediction) of all seeds together."""
-    found = _predictions(evaluation, target, trained_on, tested_on, split)
+    found = _predictions(evaluation, case)
     if not found:
         return np.zeros(0), np.zeros(0)
     return np.concatenate([p.truth for p in found]), np.concatenate([p.prediction for p in found])
@@ -132,10 +134,10 @@ def tested_collections(evaluation: Evaluation | None, target: str) -> tuple[str,
 def best_collection(evaluation: Evaluation | None, target: str) -> str:
     """Return the collection with the lowest validation error on its own set; the test part is not looked at."""
     scores: Mapping[str, Score | None] = {
-        name: summarise(select(evaluation, target=target, trained_on=name, tested_on=name, split="validation"))
+        name: score(evaluation, Case(target, name, name, "validation"))
         for name in trained_collections(evaluation, target)
     }
-    known = {name: score.mae for name, score in scores.items() if score is not None and np.isfinite(score.mae)}
+    known = {name: found.mae for name, found in scores.items() if found is not None and np.isfinite(found.mae)}
     if known:
         return min(known, key=lambda name: known[name])
     return next(iter(scores), "")

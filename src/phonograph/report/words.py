@@ -68,15 +68,19 @@ def fixed(value: float, decimals: int) -> str:
     return _minus(words.lstrip("-") if float(words) == 0 else words)
 
 
-def decimals_of(error: float, digits: int = 2) -> int:
-    """Return how many decimals show ``error`` with ``digits`` significant digits."""
+def decimals_of(error: float) -> int:
+    """Return how many decimals show ``error``: two significant digits up to 354, else one (Particle Data Group)."""
     if not (math.isfinite(error) and error > 0):
         return 3
-    return max(digits - 1 - math.floor(math.log10(error)), 0)
+    size = math.floor(math.log10(error))
+    leading = round(error / 10.0 ** (size - 2))
+    if leading >= 950:
+        return max(-size, 0)
+    return max((1 if leading <= 354 else 0) - size, 0)
 
 
 def plus_minus(value: float, error: float) -> str:
-    """Return ``value ± error`` with two significant digits of the error."""
+    """Return ``value ± error``, both with the decimals that the error deserves; the value alone without an error."""
     if not (math.isfinite(error) and error > 0):
         return number(value)
     places = decimals_of(error)

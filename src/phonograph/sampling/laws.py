@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from phonograph.errors import ConfigurationError, PhysicsError
-from phonograph.streams import stream
+from phonograph.streams import each_stream
 from phonograph.types import Configurations, Crystal, FloatArray, IntArray, Origin, Phonons
 
 BLOCK = 64
@@ -93,12 +93,12 @@ def indices_up_to(n: int) -> range:
 
 def uniform_draws(seed: int, kind: str, indices: Iterable[int], size: int) -> FloatArray:
     """Return U[−1, 1] draws, one row of ``size`` per index, each from its own stream."""
-    return np.array([stream(seed, kind, int(index)).uniform(-1.0, 1.0, size) for index in indices])
+    return np.array([generator.uniform(-1.0, 1.0, size) for generator in each_stream(seed, kind, indices)])
 
 
 def normal_draws(seed: int, kind: str, indices: Iterable[int], size: int) -> FloatArray:
     """Return standard normal draws, one row of ``size`` per index, each from its own stream."""
-    return np.array([stream(seed, kind, int(index)).standard_normal(size) for index in indices])
+    return np.array([generator.standard_normal(size) for generator in each_stream(seed, kind, indices)])
 
 
 def correlated_draws(root_A: FloatArray, seed: int, kind: str, indices: Sequence[int], *, paired: bool) -> FloatArray:

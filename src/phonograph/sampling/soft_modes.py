@@ -186,11 +186,11 @@ def _apply_guard(modes: Modes, variance: FloatArray, options: HarmonicOptions) -
             "floor_THz, or guard to 'limit', or raise amplitude_guard_A if such displacements are meant"
         )
     limited = np.where(beyond, variance * (options.amplitude_guard_A / np.maximum(amplitude, 1e-300)) ** 2, variance)
-    share = variance_share(modes, limited, beyond)
+    before, after = (100 * variance_share(modes, law, beyond) for law in (variance, limited))
     return limited, (
         f"{int(beyond.sum())} of {len(variance)} modes (largest amplitude {amplitude[worst]:.2f} Å, "
-        f"{modes.frequencies_THz[worst]:.3f} THz) are limited to {options.amplitude_guard_A:g} Å: they keep "
-        f"{100 * share:.1f} % of the total displacement variance that is sampled",
+        f"{modes.frequencies_THz[worst]:.3f} THz) are limited to {options.amplitude_guard_A:g} Å: {before:.1f} % of "
+        f"the total displacement variance is touched, and these modes keep {after:.1f} % of what is left",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from phonograph.atomic import write_text
 from phonograph.citation import works
-from phonograph.config import to_toml
+from phonograph.config_files import to_toml
 from phonograph.files.structures import read_structure
 from phonograph.report import ReportMaterial, write_report
 from phonograph.run_folder import RECORD, STAGES, code_hash, file_hash, package_versions

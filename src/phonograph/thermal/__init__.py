@@ -1,1 +1,8 @@
-"""."""
+"""Room 8: the property as a function of temperature, with its error budget."""
+
+from __future__ import annotations
+
+from phonograph.thermal.averages import grouped_average
+from phonograph.thermal.curve import predict_thermal
+
+__all__ = ["grouped_average", "predict_thermal"]

@@ -42,7 +42,7 @@ def make_split(
         When ids repeat, or when there are fewer than three groups or four samples.
     """
     shares = np.asarray(fractions, dtype=float)
-    if shares.shape != (3,) or (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
+    if shares.shape != (3,) or not (shares > 0).all() or not abs(shares.sum() - 1) <= 1e-6:
         raise ConfigurationError(f"split fractions must be three positive numbers that add up to 1; got {fractions}")
     if len(groups) != len(sample_ids) or len(set(sample_ids)) != len(sample_ids):
         raise DataError(f"a split needs different sample ids and one group each; got {len(sample_ids)}, {len(groups)}")

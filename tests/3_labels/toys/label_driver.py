@@ -11,7 +11,7 @@ from label_toys import copper
 
 from phonograph.errors import UserError
 from phonograph.files.labels import save_labels
-from phonograph.labels import AseLabeller, EmtLabeller, label
+from phonograph.labels import AseLabeller, label
 
 
 def main(store: str, n: str, seconds: str, workers: str = "2", limit: str = "") -> int:
@@ -23,14 +23,15 @@ def main(store: str, n: str, seconds: str, workers: str = "2", limit: str = "") 
     try:
         labels = label([copper(int(n))], [emt, toy], store, workers=int(workers), progress=tell)
     except UserError as error:
-        print("SENTENCE", error, flush=True)
+        sys.stdout.write(f"SENTENCE {error}\n")
         return 2
     save_labels(labels, Path(store).with_suffix(".csv"))
     return 0
 
 
 def tell(what: str, done: int, total: int) -> None:
-    print(what, done, total, flush=True)
+    sys.stdout.write(f"{what} {done} {total}\n")
+    sys.stdout.flush()
 
 
 def energy_only() -> AseLabeller:

@@ -88,10 +88,12 @@
     viewer.render();
   }
 
-  function frame(viewer, scene) {
+  function frame(viewer, scene, stage) {
     viewer.zoomTo();
     const view = viewer.getView(); // position x, y, z, distance, then the quaternion of the turn
     viewer.setView([...view.slice(0, 4), ...scene.view]);
+    // zoomTo fits the width and leaves a margin for perspective; a flat panel is bound by its height.
+    viewer.zoom(1.9 * Math.min(1, (1.25 * stage.clientHeight) / stage.clientWidth));
     viewer.render();
   }
 
@@ -102,7 +104,7 @@
     if (!viewer || !stage.querySelector("canvas")) throw new Error("no WebGL");
     const panel = { box, scene, viewer, view: 0, threshold: scene.threshold || 0, shown: 0 };
     draw(panel);
-    frame(viewer, scene);
+    frame(viewer, scene, stage);
     // The wheel scrolls the page; with Ctrl (or Cmd) it zooms the crystal.
     stage.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && !event.metaKey) event.stopPropagation();

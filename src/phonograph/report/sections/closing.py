@@ -27,7 +27,8 @@ def warnings(material: ReportMaterial) -> Section:
     groups: list[Content] = []
     for room in rooms:
         sentences = list(dict.fromkeys(sentence for name, sentence in material.warnings if name == room))
-        groups += [tag("h3", sentence_case(room), tag("span", str(len(sentences)), class_="badge")), bullets(sentences)]
+        heading = tag("div", tag("b", sentence_case(room)), tag("span", str(len(sentences)), class_="badge"))
+        groups.append(tag("div", heading, bullets(sentences), class_="by-room"))
     many = sum(len({s for r, s in material.warnings if r == room}) for room in rooms)
     lead = f"{plural(many, 'warning')} from {plural(len(rooms), 'room')}. Read them before the figures."
     return Section(key="warnings", title="Warnings", lead=lead, body=join(groups))
@@ -51,15 +52,13 @@ def _physics_limits(material: ReportMaterial) -> list[str]:
     if phonons is not None:
         atoms = len(phonons.supercell)
         found.append(
-            f"Vibrations longer than the {atoms}-atom supercell are not sampled, and long-range electric fields (LO–TO "
-            "splitting) are left out of the displacements."
+            f"Vibrations of longer wavelength than the {atoms}-atom supercell are not sampled, and long-range "
+            "electric fields (LO–TO splitting) are left out of the displacements."
         )
         found.append(
-            "Displacements follow a Gaussian law around the given sites: correlations beyond second order are "
-            "not in it."
+            "Displacements follow a Gaussian law around the given sites: correlations beyond second order are not "
+            "in it."
         )
-        if phonons.temperature_K is not None and material.curve is not None:
-            found.append(_force_constants_limit(material))
         if phonons.converged is False:
             found.append(
                 "The renormalised force constants did not pass their convergence test; see the rounds in part 2."
@@ -76,31 +75,16 @@ def engine_limit(engine: str) -> str:
     name = engine.lower()
     if "xtb" in name:
         return (
-            "A semi-empirical tight-binding method at the Γ point of the supercell, without spin–orbit coupling: trust "
-            "trends, not absolute gaps; band edges have no reference common to different cells."
+            "A semi-empirical tight-binding method at the Γ point of the supercell, without spin–orbit coupling: "
+            "trust trends, not absolute gaps; band edges have no reference common to different cells."
         )
     if "chgnet" in name:
         return "A machine-learned potential: its errors against density-functional theory are not in the error bars."
-    if "emt" in name:
+    if re.search(r"\bemt\b", name):
         return "A toy potential for tests, not for conclusions."
-    if any(word in name for word in ("vasp", "cp2k", "pbe", "lda", "gga")):
+    if re.search(r"\b(vasp|cp2k|pbe\w*|lda|gga)\b", name):
         return "A semilocal functional underestimates gaps."
     return ""
-
-
-def _force_constants_limit(material: ReportMaterial) -> str:
-    assert material.phonons is not None
-    assert material.curve is not None
-    mode = material.curve.origin.settings.get("force_constants")
-    if mode == "renormalised":
-        return ""
-    temperature = number(material.phonons.temperature_K or 0.0)
-    span = [p.temperature_K for p in material.curve.points]
-    return (
-        f"The curve from {number(min(span))} to {number(max(span))} K samples one set of force constants, "
-        "renormalised at "
-        f"{temperature} K: the softening and hardening of modes with temperature is not in it."
-    )
 
 
 def _one_lattice(material: ReportMaterial) -> bool:
@@ -119,8 +103,7 @@ def _model_limits(material: ReportMaterial) -> list[str]:
         few = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
         found.append(
             f"Networks learned from {few} configurations each, with {plural(seeds, 'seed')}: differences between "
-            "models "
-            "smaller than their standard deviation over seeds are not findings."
+            "models smaller than their standard deviation over seeds are not findings."
         )
         found.append("They know this crystal, its elements and its supercell; nothing is claimed about others.")
     if material.explanations:
@@ -136,10 +119,11 @@ def manifest(material: ReportMaterial) -> Section:
     if not material.manifest and not material.config_toml:
         return Section(key="manifest", title="Manifest", lead="No manifest was recorded.")
     parts: list[Content] = []
-    plain = [[_words(key), _value(value)] for key, value in material.manifest.items() if not isinstance(value, Mapping)]
+    shown = {key: value for key, value in material.manifest.items() if key != "warnings"}  # they have their own part
+    plain = [[_words(key), _value(value)] for key, value in shown.items() if not isinstance(value, Mapping)]
     if plain:
         parts.append(table(["", ""], plain, words=2, class_="facts"))
-    for key, value in material.manifest.items():
+    for key, value in shown.items():
         if isinstance(value, Mapping) and value:
             parts.append(
                 _timings(key, value) if key.startswith("timings") and _numeric(value) else _mapping(key, value)

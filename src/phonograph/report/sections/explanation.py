@@ -11,7 +11,7 @@ from phonograph.report.distributions import rows_chart
 from phonograph.report.markup import Content, Markup, figure, join, table, tag
 from phonograph.report.material import ReportMaterial
 from phonograph.report.outline import Section, dot_swatch, legend
-from phonograph.report.palette import BLUE, GREY, ORANGE, element_colour, ramp, set_colours
+from phonograph.report.palette import BLUE, GREY, ORANGE, element_colour, ramp
 from phonograph.report.scenes import PAPER_THRESHOLD, explanation_scene, first_threshold, panel, still
 from phonograph.report.svg import Chart, data_range, label
 from phonograph.report.words import fixed, pair_words, percent, plural, plus_minus, property_name
@@ -52,8 +52,8 @@ def _lead(item: Explanation) -> str:
     first = max(item.bonds, key=lambda bond: bond.importance)
     everything = sum(bond.count for bond in item.bonds)
     sentence = (
-        f"The model of the {property_name(item.target)} gives the most weight to {bond_name(first)}: mean importance "
-        f"{plus_minus(first.importance, first.importance_sd)}, {percent(first.share)} of the total from "
+        f"The model of the {property_name(item.target)} gives the most weight to {bond_name(first)}: mean "
+        f"importance {plus_minus(first.importance, first.importance_sd)}, {percent(first.share)} of the total from "
         f"{percent(first.count / everything)} of the edges. "
     )
     return sentence + f"Runs with different seeds agree with a median rank correlation of {fixed(item.stability, 2)}."
@@ -71,10 +71,10 @@ def _crystals(found: tuple[Explanation, ...], scenes: Mapping[str, Any]) -> Mark
         boxes.append(tag("div", heading, panel(name, still(scenes[name], f"Edges of {item.model} by importance"))))
     left_out = len(found) - len(boxes)
     caption = join(
-        "Edges of the reference supercell, coloured and thickened by importance; those below the threshold are hidden. "
-        f"The threshold starts at {PAPER_THRESHOLD}, as in the published figure, or at the 95 % quantile where no edge "
-        "reaches it. Edges that leave the cell end at a small image of their other atom. Drag to turn, Ctrl + "
-        "wheel to zoom",
+        "Edges of the reference supercell, coloured and thickened by importance; those below the threshold are "
+        f"hidden. The threshold starts at {PAPER_THRESHOLD}, as in the published figure, or at the 95 % quantile "
+        "where no edge reaches it. Edges that leave the cell end at a small image of their other atom. Drag to "
+        "turn, Ctrl + wheel to zoom",
         "; panels turn together." if len(boxes) > 1 else ".",
         f" {plural(left_out, 'further model')} appear in the tables only." if left_out else None,
     )
@@ -151,11 +151,9 @@ def _bonds(item: Explanation, name: str) -> Markup | None:
         chart.add(label(chart.x.start - 10, chart.y.at(middle) + 4, bond_name(bond), anchor="end", size=12))
         chart.add(label(chart.x.stop + 12, chart.y.at(middle) + 4, words, size=11.5, soft=True))
     caption = (
-        "Importance by bond type and coordination shell, consensus over seeds and configurations; at the right "
-        "the number "
-        "of edges and their share of the total importance. Many weak edges can carry more of the total than a "
-        "few strong "
-        "ones, so read both."
+        "Importance by bond type and coordination shell, consensus over seeds and configurations; at the right the "
+        "number of edges and their share of the total importance. Many weak edges can carry more of the total than "
+        "a few strong ones, so read both."
     )
     rows = [
         [
@@ -176,24 +174,39 @@ def _bonds(item: Explanation, name: str) -> Markup | None:
 def _distribution(item: Explanation, name: str) -> Markup:
     pairs = np.array(item.species_pair)
     values: dict[str, FloatArray] = {
-        "all edges": item.importance,
-        **{pair: item.importance[pairs == pair] for pair in dict.fromkeys(item.species_pair)},
+        pair_words(pair): item.importance[pairs == pair] for pair in dict.fromkeys(item.species_pair)
     }
-    colours = {"all edges": GREY, **set_colours(dict.fromkeys(item.species_pair))}
-    picture = rows_chart(values, colours, "importance", title="Distribution of edge importance")
+    ordered = dict(sorted(values.items(), key=lambda entry: -float(entry[1].mean())))
+    colours = {kind: ramp(0.25 + 0.75 * float(data.mean())) for kind, data in ordered.items()}
+    picture = rows_chart(
+        {**ordered, "all edges": item.importance},
+        {**colours, "all edges": GREY},
+        "importance",
+        title="Importance of single edges",
+        span=(0.0, 1.0),
+        bins=32,
+        row=48,
+    )
     rows = [
         [
             kind,
             str(len(data)),
             fixed(float(data.mean()), 3),
             fixed(float(np.median(data)), 3),
-            str(int((data >= PAPER_THRESHOLD).sum())),
+            str(_important(data)),
         ]
-        for kind, data in values.items()
+        for kind, data in (*ordered.items(), ("all edges", item.importance))
     ]
-    numbers = table(["edges", "n", "mean", "median", f"at least {PAPER_THRESHOLD}"], rows)
-    caption = "Importance of single edges by species pair. A model that singles out few bonds has a long right tail."
-    return figure(name, caption, picture, numbers=numbers)
+    numbers = table(["edges", "n", "mean", "median", f"≥ {PAPER_THRESHOLD}"], rows)
+    caption = (
+        "Importance of single edges by species pair, all shells together; triangles are means. A model that "
+        "singles out few bonds has a long right tail."
+    )
+    return figure(name, caption, tag("div", picture, numbers, class_="split"))
+
+
+def _important(importance: FloatArray) -> int:
+    return int((importance >= PAPER_THRESHOLD).sum())
 
 
 def _fidelity(item: Explanation, name: str) -> Markup | None:
@@ -219,10 +232,8 @@ def _fidelity(item: Explanation, name: str) -> Markup | None:
     numbers = table(["edges chosen by", "kept", f"sufficiency ({unit})", f"necessity ({unit})", "n"], rows)
     caption = (
         f"How far the predicted {property_name(item.target)} moves when only the chosen share of edges is kept "
-        "(left), or "
-        "when exactly these are removed (right). An explanation means something where it beats a random choice "
-        "of as many "
-        "edges and a network with random weights. Bars: standard deviation."
+        "(left), or when exactly these are removed (right). An explanation means something where it beats a random "
+        "choice of as many edges and a network with random weights. Bars: standard deviation."
     )
     return join(legend(colours), figure(name, caption, *pictures, numbers=numbers, columns=2))
 

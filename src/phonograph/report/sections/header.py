@@ -8,12 +8,10 @@ import numpy as np
 
 from phonograph.report.markup import Content, Markup, join, tag
 from phonograph.report.material import ReportMaterial
-from phonograph.report.scores import baseline_mae, best_collection, select, summarise
-from phonograph.report.sections.evaluation import split_of, unit_of
+from phonograph.report.sections.judged import Judged
 from phonograph.report.sections.thermal import at_temperature
 from phonograph.report.words import (
     decimals_of,
-    error_unit,
     fixed,
     formula_markup,
     number,
@@ -98,22 +96,15 @@ def _phonons(material: ReportMaterial) -> Markup | None:
 
 
 def _model(material: ReportMaterial) -> Markup | None:
-    target = material.main_target
-    best = best_collection(material.evaluation, target)
-    if not best:
+    judged = Judged(material, material.main_target)
+    found = judged.score(judged.best, judged.best) if judged.best else None
+    if found is None:
         return None
-    split = split_of(material, target)
-    score = summarise(select(material.evaluation, target=target, trained_on=best, tested_on=best, split=split))
-    if score is None:
-        return None
-    factor, unit = error_unit(unit_of(material, target), [score.mae])
-    naive = baseline_mae(material.evaluation, target, best, best, split)
-    skill = f"skill {percent(1 - score.mae / naive)} over the mean; " if math.isfinite(naive) and naive > 0 else ""
-    spread = f" ± {number(factor * score.mae_sd, 2)}" if math.isfinite(score.mae_sd) else ""
+    skill = f"skill {percent(found.skill)} over the mean; " if math.isfinite(found.skill) else ""
     return _tile(
-        join(split, " MAE, ", property_symbol(target), f", {best}"),
-        join(number(factor * score.mae), spread, tag("small", f" {unit}")),
-        f"{skill}R² {fixed(score.r2, 2)}, {plural(score.seeds, 'seed')}",
+        join(judged.part, " MAE, ", property_symbol(judged.target), f", trained on {judged.best}"),
+        join(judged.mae_words(found), tag("small", f" {judged.errors_in[1]}")),
+        f"{skill}R² {fixed(found.r2, 2)}, {plural(found.seeds, 'seed')}",
     )
 
 

@@ -32,8 +32,8 @@ def labels(material: ReportMaterial) -> Section:
         for name, values in per_set(found, column).items()
     ]
     caption = (
-        "Labels of each set: histogram with bins common to all sets, every value as a tick below it, and the mean as a "
-        "triangle. Heights are shares of the set."
+        "Labels of each set: histogram with bins common to all sets, every value as a tick below it, and the mean "
+        "as a triangle. Heights are shares of the set."
     )
     parts: list[Content] = [_engines(found)]
     parts.append(figure("4.1", caption, *pictures, numbers=summary_table(groups, "property", "set"), columns=2))
@@ -106,9 +106,9 @@ def _against_amplitude(material: ReportMaterial, found: Labels) -> Markup | None
     together = pearson(*everything)
     rows += [["all sets", str(int(np.isfinite(everything[1]).sum())), fixed(together, 2), fixed(together**2, 2)]]
     caption = (
-        f"The {property_name(name)} against the size of the displacements, one dot per configuration. Over all "
-        "sets the "
-        f"amplitude alone explains r² = {fixed(together**2, 2)} of the variance: a network has to do better than that."
+        f"The {property_name(name)} against the size of the displacements, one dot per configuration. Over all sets "
+        f"the amplitude alone explains r² = {fixed(together**2, 2)} of the variance: a network has to do better "
+        "than that."
     )
     numbers = table(["set", "n", "Pearson r", "r²"], rows)
     picture = tag("div", legend({n: material.colours[n] for n in data}), chart.render(caption))
@@ -117,7 +117,8 @@ def _against_amplitude(material: ReportMaterial, found: Labels) -> Markup | None
 
 def failure_class(status: str) -> str:
     """Return the kind of a failure without the numbers that differ from sample to sample."""
-    return re.sub(r"\d+(\.\d+)?", "#", status)[:160]
+    kind = re.sub(r"\d+(\.\d+)?", "#", status)
+    return kind if len(kind) <= 200 else kind[:199] + "…"
 
 
 def _failures(found: Labels) -> Markup | None:

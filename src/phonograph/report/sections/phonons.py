@@ -57,8 +57,8 @@ def _lead(result: Phonons) -> Markup:
     verdict = {True: "the loop converged", False: "the loop did not converge", None: "no convergence test was made"}
     return join(
         start,
-        f". {sentence_case(_after(result))} in {plural(len(result.rounds), 'round')} the lowest mode is at "
-        f"{after} THz; ",
+        f". {sentence_case(_after(result))} in {plural(len(result.rounds), 'round')} the lowest mode is at {after} "
+        "THz; ",
         f"{verdict[result.converged]}.",
     )
 
@@ -71,8 +71,7 @@ def _spectra(result: Phonons) -> Markup:
     pictures = [_spectrum_chart(item, title, colour, span) for title, item, colour in spectra]
     caption = (
         "Frequencies along the standard path of the Brillouin zone. Imaginary frequencies are drawn as negative "
-        "numbers "
-        "in the shaded region; both pictures have the same axis."
+        "numbers in the shaded region; both pictures have the same axis."
         if len(spectra) > 1
         else "Frequencies along the standard path of the Brillouin zone; imaginary ones are drawn as negative numbers."
     )
@@ -212,9 +211,9 @@ def _convergence(result: Phonons) -> Markup:
         right.line(rounds[seen], values[seen], colour, dash=dash)
         right.dots(rounds[seen], values[seen], colour, radius=3)
     caption = (
-        "History of the self-consistent loop: sample, compute forces, fit, mix. Left: lowest commensurate frequency of "
-        "the mixed force constants. Right: rms change of all commensurate frequencies (blue) and the rms of their "
-        "jackknife errors (grey, dashed): below it, a change is noise."
+        "History of the self-consistent loop: sample, compute forces, fit, mix. Left: lowest commensurate "
+        "frequency of the mixed force constants. Right: rms change of all commensurate frequencies (blue) and the "
+        "rms of their jackknife errors (grey, dashed): below it, a change is noise."
     )
     pictures = [left.render("Lowest mode by round"), right.render("Change and noise by round")]
     return join(

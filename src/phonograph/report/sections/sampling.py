@@ -12,9 +12,11 @@ from phonograph.report.material import ReportMaterial, displacements
 from phonograph.report.outline import Section, legend
 from phonograph.report.svg import Chart, label
 from phonograph.report.words import fixed, listed, number, pair_words, plural
-from phonograph.types import Configurations, FloatArray, IntArray, SetStatistics
+from phonograph.types import Configurations, Crystal, FloatArray, IntArray, SetStatistics
 
 TITLE = "Sampling"
+MOST_CONFIGURATIONS = 400
+"""Bond lengths are drawn for at most this many configurations of a set."""
 
 
 def sampling(material: ReportMaterial) -> Section:
@@ -128,8 +130,7 @@ def _amplitudes(material: ReportMaterial) -> Markup:
     pictures += [_all_components(material)] if any(len(displacements(item)) for item in material.sets) else []
     caption = (
         "Left: root-mean-square displacement per Cartesian axis and species. Right: every Cartesian displacement "
-        "of every "
-        "atom, all species together."
+        "of every atom, all species together."
     )
     return figure("3.1", caption, *pictures, numbers=numbers, columns=2)
 
@@ -188,9 +189,11 @@ def _bonds(material: ReportMaterial) -> Markup:
         for pair, values in lengths.items()
     ]
     caption = (
-        "Lengths of the bonds that are nearest neighbours at the equilibrium sites, in the displaced configurations, "
-        "each outline normalised to unit area."
+        "Lengths, in the displaced configurations, of the bonds of the first shell at the equilibrium sites (up to "
+        "1.1 times the shortest of their kind), each outline normalised to unit area."
     )
+    if any(len(item) > MOST_CONFIGURATIONS for item in material.sets):
+        caption += f" Of larger sets the first {MOST_CONFIGURATIONS} configurations are drawn."
     left_out = [item.name for item in material.sets if not any(item.name in values for values in lengths.values())]
     caption += (
         f" Not drawn, because their atoms are not those of the reference: {listed(left_out)}." if left_out else ""
@@ -199,23 +202,21 @@ def _bonds(material: ReportMaterial) -> Markup:
 
 
 def bond_lengths(material: ReportMaterial) -> Mapping[str, Mapping[str, FloatArray]]:
-    """Return species pair → set → lengths (Å) of the bonds that are nearest neighbours in the reference crystal.
+    """Return species pair → set → lengths (Å) of the bonds of the first shell of the reference crystal.
 
-    Only sets with the reference's atoms enter; empty without a reference crystal.
+    Only sets with the reference's atoms enter, of each the first :data:`MOST_CONFIGURATIONS`; empty without a
+    reference crystal.
     """
     reference = material.reference
     if reference is None:
         return {}
-    pairs = nearest_pairs(reference.positions_A, reference.cell_A, reference.symbols)
-    wanted = {pair for item in material.statistics for pair, _, _ in item.nearest_bonds}
+    wanted = {tuple(sorted(pair.split("-"))) for item in material.statistics for pair, _, _ in item.nearest_bonds}
     found: dict[str, dict[str, FloatArray]] = {}
-    for item in material.sets:
-        if not _same_atoms(item, reference.numbers):
-            continue
-        positions = item.positions_A.reshape(len(item), -1, 3)
-        for pair, (i, j, image) in pairs.items():
-            if pair in wanted or "-".join(reversed(pair.split("-"))) in wanted:
-                shift = np.einsum("ek,skc->sec", image, item.cells_A)
+    for pair, (i, j, image) in first_shells(reference).items():
+        for item in material.sets:
+            if tuple(sorted(pair.split("-"))) in wanted and _same_atoms(item, reference.numbers):
+                positions = item.positions_A.reshape(len(item), -1, 3)[:MOST_CONFIGURATIONS]
+                shift = np.einsum("ek,skc->sec", image, item.cells_A[:MOST_CONFIGURATIONS])
                 vectors = positions[:, j] + shift - positions[:, i]
                 found.setdefault(pair, {})[item.name] = np.sqrt((vectors**2).sum(axis=-1)).ravel()
     return found
@@ -226,22 +227,23 @@ def _same_atoms(item: Configurations, numbers: IntArray) -> bool:
     return bool((sizes == len(numbers)).all()) and bool((item.numbers.reshape(len(item), -1) == numbers).all())
 
 
-def nearest_pairs(
-    positions_A: FloatArray, cell_A: FloatArray, symbols: tuple[str, ...], tolerance: float = 0.02
-) -> Mapping[str, tuple[IntArray, IntArray, IntArray]]:
-    """Return species pair → (i, j, image) of its shortest distance, within ``tolerance`` relative, over 27 cells."""
-    images = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    vectors = positions_A[None, None] + (images @ cell_A)[:, None, None] - positions_A[None, :, None]
-    distance = np.sqrt((vectors**2).sum(axis=-1))
-    kind = np.array(symbols)
-    pairs: dict[str, tuple[IntArray, IntArray, IntArray]] = {}
-    for a in sorted(set(symbols)):
-        for b in sorted(name for name in set(symbols) if name >= a):
-            chosen = (kind[:, None] == a) & (kind[None, :] == b) & (distance > 1e-6)
-            shortest = distance[chosen].min()
-            image, i, j = np.nonzero(chosen & (distance < shortest * (1 + tolerance)))
-            pairs[f"{a}-{b}"] = (i.astype(np.int64), j.astype(np.int64), images[image])
-    return pairs
+def first_shells(crystal: Crystal, width: float = 1.1) -> Mapping[str, tuple[IntArray, IntArray, IntArray]]:
+    """Return species pair → (i, j, image) up to ``width`` times its shortest distance; none of pairs beyond 9 Å."""
+    from ase import Atoms
+    from ase.neighborlist import neighbor_list
+
+    atoms = Atoms(numbers=crystal.numbers, positions=crystal.positions_A, cell=crystal.cell_A, pbc=True)
+    kinds = set(crystal.symbols)
+    for reach in (4.0, 6.0, 9.0):
+        i, j, image, distance = neighbor_list("ijSd", atoms, reach * width)
+        symbols = np.array(crystal.symbols)
+        names = np.array(["-".join(sorted(pair)) for pair in zip(symbols[i], symbols[j], strict=True)])
+        shortest = {str(name): float(distance[names == name].min()) for name in np.unique(names)}
+        near = {name: length for name, length in shortest.items() if length <= reach}
+        if len(near) == len(kinds) * (len(kinds) + 1) // 2:
+            break
+    chosen = {name: (names == name) & (distance <= width * length) for name, length in near.items()}
+    return {name: (i[mask], j[mask], image[mask]) for name, mask in chosen.items()}
 
 
 def _bond_table(statistics: tuple[SetStatistics, ...]) -> Markup:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from phonograph.report.markup import Content, Markup, figure, join, table, tag
@@ -26,9 +28,9 @@ def structure(material: ReportMaterial) -> Section:
     picture = panel("structure", still(scene, f"Drawing of {crystal.formula}"), _controls(views))
     facts = tag("div", _species(crystal), _facts(material))
     caption = (
-        "Atoms at a third of their covalent radius; sticks join atoms nearer than 1.15 times the sum of their covalent "
-        "radii at the equilibrium sites. The buttons show the first configuration of each set, atoms where the law put "
-        "them. Drag to turn, Ctrl + wheel to zoom."
+        "Atoms at a third of their covalent radius; sticks join atoms nearer than 1.15 times the sum of their "
+        "covalent radii at the equilibrium sites. The buttons show the first configuration of each set, atoms "
+        "where the law put them. Drag to turn, Ctrl + wheel to zoom."
     )
     body = figure("1.1", caption, tag("div", picture, facts, class_="split"), numbers=_sites(crystal))
     return Section(key="structure", title=TITLE, lead=_lead(material, crystal), body=body, scenes={"structure": scene})
@@ -64,7 +66,10 @@ def space_group(crystal: Crystal, tolerance_A: float = 1e-3) -> str:
     import spglib
 
     cell = (crystal.cell_A, crystal.fractional, crystal.numbers)
-    found = spglib.get_symmetry_dataset(cell, symprec=tolerance_A)
+    with warnings.catch_warnings():
+        # spglib announces that failures will raise one day; today it returns None, which is handled here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = spglib.get_symmetry_dataset(cell, symprec=tolerance_A)
     return str(found.international) if found is not None else ""
 
 
@@ -125,7 +130,7 @@ def lattice_parameters(crystal: Crystal) -> tuple[FloatArray, FloatArray]:
 
 
 def density(crystal: Crystal) -> float:
-    """Return the density in g/cm³ (1 amu/Å³ = 1.66053906892 g/cm³)."""
+    """Return the density, g/cm³."""
     from phonograph.units import ATOMIC_MASS_KG
 
     return float(crystal.masses_amu.sum() / crystal.volume_A3 * ATOMIC_MASS_KG * 1e27)

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from phonograph.report.markup import Content, Markup, figure, join, table
+from phonograph.report.markup import Content, Markup, figure, join, table, tag
 from phonograph.report.material import ReportMaterial
 from phonograph.report.outline import Section, legend
 from phonograph.report.palette import BLUE, VERMILLION
-from phonograph.report.svg import Chart, data_range
+from phonograph.report.svg import Chart, data_range, px
 from phonograph.report.words import (
     axis_label,
     decimals_of,
@@ -70,9 +70,8 @@ def _lead(points: list[ThermalPoint], curve: ThermalCurve) -> str:
     return (
         f"From {number(first.temperature_K)} K to {number(last.temperature_K)} K the {name} goes from "
         f"{fixed(first.mean, places)} to {fixed(last.mean, places)} {first.unit}, a change of "
-        f"{fixed(change, places)} ± "
-        f"{fixed(error, places)} {first.unit} (Monte-Carlo error only; {curve.statistics} statistics of the "
-        "vibrations)."
+        f"{fixed(change, places)} ± {fixed(error, places)} {first.unit} (Monte-Carlo error only; {curve.statistics} "
+        "statistics of the vibrations)."
     )
 
 
@@ -84,13 +83,13 @@ def _caption(curve: ThermalCurve) -> Markup:
     ]
     if _labelled(curve):
         parts.append(
-            " Open diamonds: mean of direct labels of configurations at the same temperature, with their error."
+            " Open diamonds: mean of direct labels of configurations at the same temperature, with their error, "
+            "shifted a little to the right."
         )
     if flagged:
         parts.append(
             f" Hollow points ({len(flagged)}): more than {percent(FLAG_SHARE)} of the predictions lie outside the "
-            "range "
-            "of the training labels, their share is written above; there the model extrapolates."
+            "range of the training labels, their share is written above; there the model extrapolates."
         )
     return join(parts)
 
@@ -118,17 +117,15 @@ def _chart(points: list[ThermalPoint]) -> Markup:
     chart.band(temperature, mean - spread, mean + spread, BLUE, opacity=0.16)
     chart.line(temperature, mean, BLUE, width=1.8)
     chart.error_bars(temperature, mean, error, BLUE)
-    known = np.isfinite(labels)
-    chart.error_bars(temperature[known], labels[known], label_error[known], VERMILLION)
-    chart.diamonds(temperature[known], labels[known], VERMILLION)
     _points(chart, points)
+    known = np.isfinite(labels)
+    beside = temperature[known] + 0.014 * (chart.x.high - chart.x.low)
+    chart.error_bars(beside, labels[known], label_error[known], VERMILLION)
+    chart.diamonds(beside, labels[known], VERMILLION)
     return chart.render(f"{sentence_case(property_name(first.target))} against temperature, with errors")
 
 
 def _points(chart: Chart, points: list[ThermalPoint]) -> None:
-    from phonograph.report.markup import tag
-    from phonograph.report.svg import px
-
     for point in points:
         flagged = point.out_of_range > FLAG_SHARE
         place = {"cx": px(chart.x.at(point.temperature_K)), "cy": px(chart.y.at(point.mean))}

@@ -36,8 +36,8 @@ def _lead(material: ReportMaterial) -> str:
         targets = listed(property_name(name) for name in dict.fromkeys(item.target for item in material.fits))
         collections = listed(dict.fromkeys(item.trained_on for item in material.fits))
         sentences.append(
-            f"{plural(len(material.fits), 'network')} trained: {targets}, on {collections}, "
-            f"{plural(seeds, 'seed')} each."
+            f"{plural(len(material.fits), 'network')} trained: {targets}, on {collections}, {plural(seeds, 'seed')} "
+            "each."
         )
     if material.study is not None and material.study.rows:
         first = min(material.study.rows, key=lambda row: row.rank)
@@ -81,8 +81,8 @@ def _ranking(study: Study, target: str) -> Markup:
     ]
     numbers = table(head, [_study_row(row, factor) for row in rows], words=3)
     caption = (
-        "Architectures ranked by validation error; the test part is not looked at. Small dots are seeds, the bar is "
-        "their mean."
+        "Architectures ranked by validation error; the test part is not looked at. Small dots are seeds, the bar "
+        "is their mean."
     )
     return figure("5.1", caption, chart.render(f"Validation error of {many} architectures"), numbers=numbers)
 
@@ -116,9 +116,8 @@ def _study_row(row: StudyRow, factor: float) -> list[Content]:
 def _losses(material: ReportMaterial) -> Markup:
     main = [item for item in material.fits if item.target == material.main_target] or list(material.fits)
     caption = (
-        "Mean squared error of the scaled target by epoch, one pair of lines per seed: training dashed, "
-        "validation solid; "
-        "the dot marks the epoch whose weights are kept."
+        "Mean squared error of the scaled target by epoch, one pair of lines per seed: training dashed, validation "
+        "solid; the dot marks the epoch whose weights are kept."
     )
     open_ = figure("5.2", caption, *_loss_charts(material, main), numbers=_fit_table(material.fits), columns=3)
     others = [name for name in dict.fromkeys(item.target for item in material.fits) if name != main[0].target]

@@ -1,0 +1,154 @@
+"""A run that was killed goes on and ends with the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from phonograph.files.bundle import load_bundle
+from phonograph.files.graphs import save_graphs
+from phonograph.models import GraphConvNet
+from phonograph.streams import stream
+from phonograph.training import TrainingSettings, fit
+
+MODEL = GraphConvNet(hidden_channels=16, dropout=0.3)
+SETTINGS = TrainingSettings(epochs=12, batch_size=16, patience=12, checkpoint_s=0.0)
+
+
+class StoppedError(Exception):
+    pass
+
+
+def train(graphs, labels, split, checkpoint=None, settings=SETTINGS, **changes):
+    return fit(graphs, labels, split, MODEL, settings, target="toy_eV", seed=5, checkpoint=checkpoint, **changes)
+
+
+def same(one, other):
+    return (
+        one.history == other.history
+        and one.best_epoch == other.best_epoch
+        and all(one.weights[name].tobytes() == other.weights[name].tobytes() for name in other.weights)
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(graphs, labels, split):
+    return train(graphs, labels, split)
+
+
+@pytest.mark.parametrize("epoch", range(1, 13))
+def test_stopped_after_any_epoch_it_ends_with_the_same_bits(graphs, labels, split, whole, tmp_path, epoch):
+    checkpoint = tmp_path / "toy.checkpoint"
+
+    def stop(_what, done, _total):
+        # Progress is told before the checkpoint of that epoch is written: the epoch must be done again.
+        if done == epoch + 1:
+            raise StoppedError
+
+    if epoch < 12:
+        with pytest.raises(StoppedError):
+            train(graphs, labels, split, checkpoint, progress=stop)
+        torch.rand(epoch)
+    else:
+        train(graphs, labels, split, checkpoint)
+    epochs = []
+    again = train(graphs, labels, split, checkpoint, progress=lambda _what, done, _total: epochs.append(done))
+    assert same(again, whole)
+    assert epochs == list(range(epoch + 1, 13))
+    assert again.warnings == whole.warnings
+
+
+def test_checkpoints_do_not_change_the_result(graphs, labels, split, whole, tmp_path):
+    assert same(train(graphs, labels, split, tmp_path / "c", replace(SETTINGS, checkpoint_s=1e9)), whole)
+    assert (tmp_path / "c").exists()
+
+
+CHILD = """
+import sys
+import numpy as np
+import torch
+from phonograph.files.bundle import save_bundle
+from phonograph.files.graphs import load_graphs
+from phonograph.models import GraphConvNet
+from phonograph.training import TrainingSettings, fit, make_split
+from pathlib import Path
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+graphs = load_graphs(folder / "graphs.npz")
+values = np.load(folder / "values.npy")
+settings = TrainingSettings(epochs=150, batch_size=16, patience=150, checkpoint_s=0.0)
+model = GraphConvNet(hidden_channels=16, dropout=0.3)
+fitted = fit(
+    graphs, values, make_split(graphs.sample_ids, graphs.groups, seed=3), model, settings,
+    target="toy_eV", unit="eV", seed=5, checkpoint=folder / "toy.checkpoint",
+    progress=lambda what, done, total: print(done, flush=True),
+)
+save_bundle(fitted, folder / sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_same_bits(graphs, values, tmp_path):
+    save_graphs(graphs, tmp_path / "graphs.npz")
+    np.save(tmp_path / "values.npy", values)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", CHILD, str(tmp_path)]
+    subprocess.run([*command, "whole"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    (tmp_path / "toy.checkpoint").unlink()
+    random, reached = stream(0, "kills"), [0]
+    for _ in range(4):
+        with subprocess.Popen([*command, "killed"], env=environment, stdout=subprocess.PIPE, text=True) as child:
+            first = int(child.stdout.readline())
+            assert first >= reached[-1], "work that a checkpoint held was done again"
+            for _ in range(int(random.integers(5, 30))):
+                child.stdout.readline()
+            time.sleep(float(random.uniform(0, 0.01)))
+            child.send_signal(signal.SIGKILL)
+            reached.append(first)
+    assert reached[-1] > 1
+    assert not (tmp_path / "killed").exists()
+    subprocess.run([*command, "killed"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    assert same(load_bundle(tmp_path / "killed"), load_bundle(tmp_path / "whole"))
+    assert (tmp_path / "killed" / "model.json").read_bytes() == (tmp_path / "whole" / "model.json").read_bytes()
+
+
+def test_a_checkpoint_of_other_data_or_settings_is_told_and_not_used(graphs, labels, split, values, tmp_path):
+    checkpoint = tmp_path / "toy.checkpoint"
+    train(graphs, labels, split, checkpoint)
+    for settings, data in (
+        (replace(SETTINGS, learning_rate=1e-2), labels),
+        (SETTINGS, values + 1.0),
+    ):
+        fresh = train(graphs, data, split, settings=settings, unit="eV")
+        again = train(graphs, data, split, checkpoint, settings, unit="eV")
+        assert same(again, fresh)
+        assert "could not be used (it belongs to other data or settings)" in again.warnings[0]
+
+
+def test_a_changed_byte_in_a_checkpoint_is_always_noticed(graphs, labels, split, whole, tmp_path):
+    from phonograph.training.checkpoint import read_checkpoint
+
+    checkpoint = tmp_path / "toy.checkpoint"
+    train(graphs, labels, split, checkpoint)
+    data = checkpoint.read_bytes()
+    random = stream(0, "flip")
+    for _ in range(100):
+        place = int(random.integers(len(data)))
+        broken = bytearray(data)
+        broken[place] ^= int(random.integers(1, 256))
+        checkpoint.write_bytes(bytes(broken))
+        assert isinstance(read_checkpoint(checkpoint, "any"), str)
+    for broken in (b"", data[:100], data[:-1], b"phonograph-checkpoint 1 abc\n"):
+        checkpoint.write_bytes(broken)
+        again = train(graphs, labels, split, checkpoint)
+        assert same(again, whole)
+        assert "training started from the beginning" in again.warnings[0]
