@@ -887,10 +887,11 @@ class BondImportance:
 
 @dataclass(frozen=True, kw_only=True)
 class Fidelity:
-    """How much the prediction moves when a share of the edges is kept or removed, in the target's unit.
+    """How much predictions move when a share of the bonds is kept or removed, in the target's unit.
 
     ``sufficiency`` = mean |f(kept edges) − f(all)| (small is good), ``necessity`` = mean |f(without them) − f(all)|
-    (large is good).  ``subject`` is ``explanation``, ``random_mask`` or ``random_weights``.
+    (large is good).  ``subject`` is ``explanation``, ``random_mask`` or ``random_weights``.  The standard deviations
+    are over configurations; ``n`` counts rankings × configurations.
     """
 
     subject: str

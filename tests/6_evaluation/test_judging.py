@@ -232,6 +232,7 @@ def test_paper_filter_drops_bad_models_by_name_and_small_gaps(world) -> None:
     collection = {"phonon": (world.graphs["phonon"], fitted.split)}
     filtered = cross_test([low, broken], collection, with_values(world.labels, values), paper_filter=True)
     assert {m.model for m in filtered.metrics} == {fitted.name, MEAN}
+    assert {p.model for p in filtered.predictions} == {fitted.name}
     assert any("1 results with R² < -1 are left out: bad on 'phonon'" in w for w in filtered.warnings)
     assert "and 2 with a band gap below 0.4 eV" in filtered.warnings[0]
 

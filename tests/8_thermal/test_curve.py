@@ -44,7 +44,9 @@ def test_error_bars_cover_the_exact_average_at_the_nominal_rate(springs, make_fi
 def test_curve_follows_the_classical_law(springs, make_fitted) -> None:
     temperatures = (100.0, 300.0, 500.0)
     graphs = {t: springs.graphs(t, 300, pairs=True) for t in temperatures}
-    curve = predict_thermal([make_fitted()], graphs, statistics="classical")
+    fitted = make_fitted()
+    fitted = replace(fitted, inputs=replace(fitted.inputs, distance_min_A=2.0))
+    curve = predict_thermal([fitted], graphs, statistics="classical")
     assert [point.temperature_K for point in curve.points] == list(temperatures)
     for point in curve.points:
         assert abs(point.mean - springs.truth(point.temperature_K)) < 4 * point.standard_error
@@ -171,8 +173,8 @@ def test_wrong_use_is_one_sentence(springs, make_fitted) -> None:
 @pytest.fixture(scope="module")
 def squashed() -> Fitted:
     """A real network with a sigmoid output, trained on crystals that move little."""
-    graphs = build_graphs(displaced(cubic_antiperovskite(), 40, 0.03), GraphSpec(cutoff_A=4.5))
-    graph = np.repeat(np.arange(40), np.diff(graphs.edge_offsets))
+    graphs = build_graphs(displaced(cubic_antiperovskite(), 60, 0.1), GraphSpec(cutoff_A=4.5))
+    graph = np.repeat(np.arange(60), np.diff(graphs.edge_offsets))
     values = np.bincount(graph, weights=0.5 * (1 + np.cos(np.pi * graphs.distance_A / 4.5)))
     return fit(
         graphs,

@@ -27,7 +27,8 @@ MUTANTS = 120 * int(os.environ.get("HOSTILE_FILES", "1"))
 LIMIT_S = 2.0
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "structures" / "Ag3SBr.vasp"
 NASTY = [
-    *b"1000000000 -1 0 nan inf 1e999 1e-320 1.5 1/0 0x10 1_000 x X T S true ~ 2001-01-01 &a *a { } } - : ? ' # ; , =".split(),
+    *b"1000000000 -1 0 nan inf 1e999 1e-320 1.5 1/0 0x10 1_000 x X T S true ~ 2001-01-01".split(),
+    *b"&a *a { } } - : ? ' # ; , =".split(),
     *b'x,y,z Lattice pbc=F Properties=species:S:1:pos:R:3 _JSON[1] Direct _cell_length_a \\ "'.split(),
     *(b"", b" ", b"\n", b"\n\n", b"\0", b"\xff\xfe", "é\u2028".encode(), b"9" * 400, b"[" * 50, b"- ", b": ", b"? "),
     *(b"data_x\n", b"loop_\n", b"%TAG ! x\n", b"_JSON [1]"),

@@ -193,8 +193,9 @@ def _judge(
                 found = paper.narrow(found, fitted.train_range) if paper else found
                 lines = score(found, fitted.train_range)
                 lines += score(trivial(found, mean), fitted.train_range) if np.isfinite(mean) else ()
-                metrics += paper.keep(lines) if paper else lines
-                predictions.append(found)
+                kept = paper.keep(lines) if paper else lines
+                metrics += kept
+                predictions += [found] if any(line.model == fitted.name for line in kept) else []
         if progress:
             progress("judging models", done + 1, len(fits))
     sentences = (*notes.sentences(), *(paper.sentences() if paper else ()))

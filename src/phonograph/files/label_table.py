@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 from phonograph.errors import InputFileError
-from phonograph.files.safety import MAX_SET_BYTES, check_name, read_text, shown
+from phonograph.files.safety import MAX_SET_BYTES, check_name, listed, read_text, shown
 
 UNIT_SUFFIXES: Mapping[str, str] = {
     "eV_per_atom": "eV/atom",
@@ -83,7 +83,7 @@ def named_with_unit(name: str, units: Mapping[str, str], place: str) -> tuple[st
     stated = units.get(name)
     if stated is not None and stated not in ("1", *UNIT_SUFFIXES, *UNIT_SUFFIXES.values()):
         raise InputFileError(
-            f"{place}: unknown unit {stated!r} for {name!r}; expected one of {', '.join(UNIT_SUFFIXES.values())}, or 1"
+            f"{place}: unknown unit {stated[:40]!r} for {name[:60]!r}; expected one of {', '.join(UNIT_SUFFIXES.values())}, or 1"
         )
     if suffix is None and stated is None:
         return None
@@ -101,8 +101,8 @@ def named_with_unit(name: str, units: Mapping[str, str], place: str) -> tuple[st
 def units_missing(name: str, place: str) -> InputFileError:
     """Return the error for a property whose unit nothing gives."""
     return InputFileError(
-        f"{place}: the units of {name!r} are missing; rename it with its unit (such as {name}_eV), "
-        f"or state units = {{ {name!r} = 'eV' }}"
+        f"{place}: the units of {name[:60]!r} are missing; rename it with its unit (such as {shown(name)[:60]}_eV), or "
+        f"state them in units ({name[:60]!r} = 'eV')"
     )
 
 
@@ -183,7 +183,7 @@ def _header(
     if not any(_is_number(cell) for cell in first[1:]):
         doubled = next((name for name in first if first.count(name) > 1), None)
         if doubled is not None or "" in first[1:]:
-            raise InputFileError(f"{place} line {line}: every column needs a name of its own; got {first}")
+            raise InputFileError(f"{place} line {line}: every column needs a name of its own; got {listed(first)}")
         if len(rows) == 1:
             raise InputFileError(f"{place} holds a header but no rows; add the labels")
         return first, rows[1:]
@@ -243,11 +243,11 @@ def _check_columns(
     place: str,
 ) -> None:
     if absent := [name for name in wanted or () if name not in header]:
-        raise InputFileError(f"{place} has no column {absent[0]!r}; it has {', '.join(header)}")
+        raise InputFileError(f"{place} has no column {absent[0][:60]!r}; it has {listed(header)}")
     if not columns:
-        raise InputFileError(f"{place} holds no property; its columns are {', '.join(header)}")
+        raise InputFileError(f"{place} holds no property; its columns are {listed(header)}")
     if unknown := [name for name in units if name not in header]:
-        raise InputFileError(f"{place} has no column {unknown[0]!r} that units speaks of; it has {', '.join(header)}")
+        raise InputFileError(f"{place} has no column {unknown[0][:60]!r} that units speaks of; it has {listed(header)}")
     names = [column.name for column in columns]
     if doubled := [name for name in names if names.count(name) > 1]:
         raise InputFileError(f"{place} gives {doubled[0]!r} twice; keep one of the columns")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from phonograph.atomic import replacing, write_text
-from phonograph.errors import InputFileError
+from phonograph.errors import DataError, InputFileError
 from phonograph.files.phonopy_yaml import phonopy_cell
 from phonograph.files.safety import MAX_SET_BYTES, check_readable, reading, shown
 from phonograph.files.sidecar import entry, origin_from_plain, origin_to_plain, read_sidecar, write_sidecar
@@ -96,6 +96,13 @@ def load_phonons(folder: str | Path) -> Phonons:
     source = Path(folder) / SIDECAR
     document = read_sidecar(source, SCHEMA)
     arrays = _read_arrays(Path(folder) / ARRAYS)
+    try:
+        return _restored(document, arrays, source)
+    except DataError as error:
+        raise InputFileError(f"{shown(source)} does not hold phonons: {error}; run phonons again") from error
+
+
+def _restored(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]], source: Path) -> Phonons:
     with reading(source, "phonons written by this program"):
         constants, harmonic = _force_constants(document, arrays, source)
         return Phonons(

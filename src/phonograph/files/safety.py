@@ -46,6 +46,12 @@ def shown(path: str | os.PathLike[str]) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
+def listed(names: Iterable[str]) -> str:
+    """Return up to a dozen names as they can be printed, or ``none``."""
+    texts = [shown(name)[:40] for name in names]
+    return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "") or "none"
+
+
 def check_name(name: str, what: str) -> str:
     """Return ``name`` if it is safe as a part of a file name and of a table's header.
 

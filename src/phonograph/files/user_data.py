@@ -14,7 +14,7 @@ import numpy as np
 
 from phonograph.errors import InputFileError
 from phonograph.files.label_table import LabelColumnText, LabelTable, read_label_table
-from phonograph.files.safety import check_name, sha256_of, shown
+from phonograph.files.safety import check_name, listed, sha256_of, shown
 from phonograph.files.structures import crystal_from_atoms, read_atoms, read_structure, structure_format
 from phonograph.files.user_info import info_labels
 from phonograph.types import Configurations, Crystal, FloatArray, IntArray, LabelColumn, Labels, Origin
@@ -214,7 +214,7 @@ def _reordered(column: LabelColumnText, rows: list[int | None] | None, count: in
 
 
 def _left_out(place: str, names: Sequence[str]) -> list[str]:
-    return [f"columns {', '.join(names)} of {place} were not read as labels"] if names else []
+    return [f"columns {listed(names)} of {place} were not read as labels"] if names else []
 
 
 def _configurations(

@@ -11,6 +11,7 @@ import numpy as np
 from phonograph import units as constants
 from phonograph.errors import InputFileError
 from phonograph.files.label_table import NOT_LABELS, LabelColumnText, named_with_unit, units_missing
+from phonograph.files.safety import listed
 
 _ENERGIES = ("energy", "REF_energy")
 _STRESSES = ("stress", "REF_stress")
@@ -61,7 +62,7 @@ def info_labels(
             columns.append(column)
     _check(columns, units, wanted, merged, place)
     if left_out:
-        notes.append(f"entries {', '.join(left_out)} of {place} carry no unit and were not read as labels")
+        notes.append(f"entries {listed(left_out)} of {place} carry no unit and were not read as labels")
     return columns, notes
 
 
@@ -135,6 +136,4 @@ def _check(
     keys = {key for frame in frames for key in frame}
     keys |= {_CONVERTED[key] for key in keys & _CONVERTED.keys()}
     if unknown := [name for name in (*units, *(wanted or ())) if name not in keys]:
-        raise InputFileError(
-            f"{place} has no entry {unknown[0]!r}; its entries are {', '.join(sorted(map(str, keys))) or 'none'}"
-        )
+        raise InputFileError(f"{place} has no entry {unknown[0][:60]!r}; its entries are {listed(sorted(keys))}")

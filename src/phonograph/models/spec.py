@@ -59,7 +59,7 @@ class GraphConvNet:
         from phonograph.models.network import GraphConvNetwork
 
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "models", "weights") % 2**63)
+            torch.default_generator.manual_seed(derive_seed(seed, "models", "weights") % 2**63)
             return GraphConvNetwork(
                 features=features,
                 hidden_channels=self.hidden_channels,

@@ -50,6 +50,8 @@ class Harmonic:
         Largest change of a commensurate frequency at twice the length; None where it was not checked.
     reference
         Energy, forces and stress of the supercell at rest.
+    point_groups
+        Number of point-group operations of the supercell and of the crystal.
     """
 
     supercell: Crystal
@@ -58,6 +60,7 @@ class Harmonic:
     displacements: int
     sensitivity_THz: float | None
     reference: Reference
+    point_groups: tuple[int, int]
 
 
 def supercell_of(unitcell: Crystal, supercell_matrix: IntArray) -> Crystal:
@@ -99,6 +102,10 @@ def finite_displacements(
         displacements=count,
         sensitivity_THz=float(np.abs(frequencies[-1] - frequencies[0]).max()) if len(fits) > 1 else None,
         reference=reference,
+        point_groups=(
+            len(phonon.symmetry.pointgroup_operations),
+            len(phonon.primitive_symmetry.pointgroup_operations),
+        ),
     )
 
 
@@ -152,6 +159,11 @@ def harmonic_warnings(result: Harmonic, source: ForceSource) -> tuple[str, ...]:
             f"before symmetrisation the finite-difference force constants of {source.name} break the sum rule by "
             f"{result.raw.sum_rule_eV_per_A2:.2g} eV/Å² and are asymmetric by {result.raw.asymmetry_eV_per_A2:.2g} "
             "eV/Å²: noise of the forces."
+        )
+    if result.point_groups[0] < result.point_groups[1]:
+        sentences.append(
+            f"the supercell has {result.point_groups[0]} of the crystal's {result.point_groups[1]} point-group operations, "
+            "so force constants may break the crystal's symmetry; choose a supercell of the lattice's own shape."
         )
     if result.sensitivity_THz is not None and result.sensitivity_THz > source.displacement_tolerance_THz:
         sentences.append(

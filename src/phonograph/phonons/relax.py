@@ -14,6 +14,9 @@ from phonograph.phonons.source import ForceSource
 from phonograph.types import Crystal, Progress
 from phonograph.units import EV_PER_A3_IN_GPA
 
+ROUNDING_A = 1.0e-9
+"""Lattice vectors that differ by less are the same."""
+
 
 def relax(
     crystal: Crystal, source: ForceSource, settings: Relaxation | None = None, *, progress: Progress | None = None
@@ -60,8 +63,10 @@ def relax(
             f"(tolerance {settings.stress_tolerance_GPa:g}); allow more crystal.relaxation.max_steps or larger "
             "tolerances"
         )
+    cell = np.array(atoms.cell)
     return Crystal(
-        cell_A=np.array(atoms.cell),
+        # Putting atoms onto symmetric sites turns the last bits of the lattice, which the user did not ask for.
+        cell_A=crystal.cell_A if np.abs(cell - crystal.cell_A).max() < ROUNDING_A else cell,
         positions_A=atoms.positions,
         numbers=crystal.numbers,
         masses_amu=crystal.masses_amu,

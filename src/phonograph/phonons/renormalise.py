@@ -286,8 +286,8 @@ def _convergence_warnings(
     reasons = _shortcomings(record, found, settings) or ["the test held in the last round only"]
     return (
         f"the renormalisation at {settings.temperature_K:g} K did not converge in {record.index} rounds: "
-        f"{'; '.join(reasons)}. Remedies: more pairs_per_round, window or max_rounds; a higher temperature or the lattice "
-        "constant of this temperature, if the crystal is not stable here; a larger amplitude_guard_A, if it acts.",
+        f"{'; '.join(reasons)}. Remedies: more pairs_per_round, window or max_rounds; a higher temperature or the "
+        "lattice constant of this temperature, if the crystal is unstable here; a larger amplitude_guard_A, if it acts.",
     )
 
 

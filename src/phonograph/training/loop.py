@@ -95,7 +95,8 @@ class Trainer:
     def epoch(self, index: int) -> Epoch:
         """Do one pass over the training part and judge it on the validation part."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, "training", "dropout", index) % 2**63)
+            # Not torch.manual_seed: that also queues a call for every accelerator, with a stack trace, each time.
+            torch.default_generator.manual_seed(derive_seed(self.seed, "training", "dropout", index) % 2**63)
             loss, norm = self._pass(index)
         held_out = self._validate()
         if not (math.isfinite(loss) and math.isfinite(held_out)):
@@ -113,7 +114,8 @@ class Trainer:
         self.module.train()
         total, norms, steps = torch.zeros(()), torch.zeros(()), 0
         for batch, values in self._batches(index):
-            self.optimiser.zero_grad(set_to_none=True)
+            for parameter in self.parameters:
+                parameter.grad = None
             loss = functional.mse_loss(self._output(batch), values)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
