@@ -182,7 +182,7 @@ class EvaluationConfig:
     """``[evaluation]``: how models are judged."""
 
     paper_filter: bool = option(
-        False, "Also report the authors' filtered cross-test (labels in range, gap ≥ 0.4 eV, R² ≥ −1)."
+        False, "Also write the authors' filtered cross-test (labels in range, gap ≥ 0.4 eV, R² ≥ −1) to paper_filter/."
     )
 
 
@@ -192,7 +192,7 @@ class ExplanationConfig:
 
     target: str = option("", "Target to explain; empty: the first training target.")
     collection: str = option("", "Collection whose models are explained; empty: the first.")
-    runs: int = option(5, "Seeds of the consensus.", minimum=1)
+    runs: int = option(5, "Seeds of the consensus.", minimum=2)
     configurations: int = option(3, "Test configurations explained.", minimum=1)
     explainer: GNNExplainerSettings = field(default_factory=GNNExplainerSettings)
 

@@ -21,6 +21,7 @@ class Console:
         self._quiet = quiet
         self._seconds = seconds_between_lines
         self._started: dict[str, float] = {}
+        self._done: dict[str, int] = {}
         self._last_line: dict[str, float] = {}
         self._bars = None
         self._tasks: dict[str, Any] = {}
@@ -60,6 +61,10 @@ class Console:
     def progress(self, what: str, done: int, total: int) -> None:
         """Report that ``done`` of ``total`` pieces of ``what`` are finished."""
         now = time.monotonic()
+        if done < self._done.get(what, 0):
+            # The same kind of work began anew; its clock starts again.
+            del self._started[what]
+        self._done[what] = done
         start = self._started.setdefault(what, now)
         if self._bars is not None:
             if what not in self._tasks:

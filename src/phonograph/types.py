@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -98,14 +99,8 @@ class Origin:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A read-only mapping cannot be sent to another process; its content can.
-        plain = (dict(self.settings), self.seed, dict(self.inputs), dict(self.versions))
-        return _origin, (self.room, *plain)
-
-
-def _origin(
-    room: str, settings: dict[str, Any], seed: int | None, inputs: dict[str, str], versions: dict[str, str]
-) -> Origin:
-    return Origin(room=room, settings=settings, seed=seed, inputs=inputs, versions=versions)
+        mappings = {name: dict(getattr(self, name)) for name in ("settings", "inputs", "versions")}
+        return partial(Origin, room=self.room, seed=self.seed, **mappings), ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -508,6 +503,17 @@ class Labels:
                 return column
         raise DataError(f"no label {name!r}; the labels are {', '.join(c.name for c in self.columns) or 'none'}")
 
+    def of_set(self, name: str) -> Labels:
+        """Return the samples of one set."""
+        chosen = [place for place, owner in enumerate(self.set_names) if owner == name]
+        return replace(
+            self,
+            sample_ids=tuple(self.sample_ids[place] for place in chosen),
+            set_names=tuple(self.set_names[place] for place in chosen),
+            columns=tuple(replace(column, values=column.values[chosen]) for column in self.columns),
+            status=tuple(self.status[place] for place in chosen),
+        )
+
     def aligned(self, name: str, sample_ids: Sequence[str]) -> FloatArray:
         """Return the values of ``name`` for ``sample_ids`` in that order; NaN for holes and unknown ids."""
         place = {sample: position for position, sample in enumerate(self.sample_ids)}
@@ -753,11 +759,7 @@ class Fitted:
     def __reduce__(self) -> tuple[Any, ...]:
         # See Origin: sent to another process by its content.
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        return _fitted, ({**plain, "weights": dict(self.weights)},)
-
-
-def _fitted(plain: dict[str, Any]) -> Fitted:
-    return Fitted(**plain)
+        return partial(Fitted, **{**plain, "weights": dict(self.weights)}), ()
 
 
 @dataclass(frozen=True, kw_only=True)

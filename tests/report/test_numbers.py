@@ -231,7 +231,7 @@ def test_threshold_starts_where_something_is_shown():
 def test_edges_that_leave_the_cell_are_drawn_from_both_atoms():
     large = supercell(unit_cell())
     found = make_explanation(large, np.random.default_rng(0))
-    scene = scenes.explanation_scene(found)
+    scene = scenes.explanation_scene(found, 0.8)
     strong = found.importance >= scene["threshold"]
     crossing = (found.image != 0).any(axis=1)
     assert len(scenes._shown_edges(scene)) == strong.sum() + (strong & crossing).sum()

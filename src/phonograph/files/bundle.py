@@ -10,7 +10,7 @@ import hashlib
 import json
 import typing
 from collections.abc import Mapping
-from dataclasses import astuple, fields, is_dataclass
+from dataclasses import Field, astuple, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,14 +96,10 @@ def load_bundle(folder: str | Path, model: GraphModel | None = None) -> Fitted:
 
 
 def _content(fitted: Fitted, weights_sha256: str) -> dict[str, Any]:
-    model = fitted.model
-    settings: dict[str, Any] = (
-        {item.name: getattr(model, item.name) for item in fields(model)} if is_dataclass(model) else {}
-    )
     split = fitted.split
     content = {
         "name": fitted.name,
-        "model": {"class": type(model).__name__, "fields": settings if type(model).__name__ in MODELS else {}},
+        "model": {"class": type(fitted.model).__name__, "fields": _settings(fitted.model)},
         "graph": _plain(fitted.graph),
         "inputs": _plain(fitted.inputs),
         "scaling": _plain(fitted.scaling),
@@ -121,6 +117,16 @@ def _content(fitted: Fitted, weights_sha256: str) -> dict[str, Any]:
         "weights_sha256": weights_sha256,
     }
     return {name: plain(value) for name, value in content.items()}
+
+
+def _settings(model: GraphModel) -> dict[str, Any]:
+    """Return the fields of a network that is a dataclass, as JSON can hold them."""
+    own: tuple[Field[Any], ...] = fields(typing.cast(Any, model)) if is_dataclass(model) else ()
+    found = {item.name: plain(getattr(model, item.name)) for item in own}
+    return {
+        name: value if isinstance(value, str | int | float | list | dict | None) else repr(value)
+        for name, value in found.items()
+    }
 
 
 def _plain(record: Any) -> dict[str, Any]:
@@ -189,17 +195,24 @@ def _fitted(
 
 
 def _model(table: Mapping[str, Any], model: GraphModel | None, source: Path) -> GraphModel:
-    name = entry(table, "class", str, source)
+    name, settings = entry(table, "class", str, source), entry(table, "fields", dict, source)
     if model is not None:
-        if type(model).__name__ != name:
-            raise InputFileError(f"{shown(source)} holds a {name}; got a {type(model).__name__} to load it into")
+        if (type(model).__name__, _settings(model)) != (name, settings):
+            raise InputFileError(
+                f"{shown(source)} holds {_words(name, settings)}; got "
+                f"{_words(type(model).__name__, _settings(model))} to load it into"
+            )
         return model
     if name not in MODELS:
         raise InputFileError(
             f"{shown(source)} holds a {name!r}, not a network of this program; pass it: load_bundle(…, model=…)"
         )
-    built: GraphModel = _record(MODELS[name], entry(table, "fields", dict, source), source)
+    built: GraphModel = _record(MODELS[name], settings, source)
     return built
+
+
+def _words(name: str, settings: Mapping[str, Any]) -> str:
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in settings.items())})"
 
 
 def _history(table: Mapping[str, Any], source: Path) -> tuple[Epoch, ...]:

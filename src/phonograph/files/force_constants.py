@@ -39,6 +39,9 @@ MAX_SUPERCELL = 2000
 MAX_FRAME = 50_000
 """Largest number of atoms phonopy may lay out while it cuts a skewed supercell."""
 
+SAME_A = 0.01
+"""How far a structure may be from the unit cell of a phonopy YAML file and still be the same, Å."""
+
 _BESIDE = ("phonopy_disp.yaml", "phonopy.yaml", "phonopy_params.yaml")
 
 
@@ -78,9 +81,9 @@ def read_force_constants(
     path
         The file; the format follows from its name.
     structure
-        The unit cell, as a :class:`Crystal` or a file (a phonopy YAML file brings its supercell along).  Left
-        out, phonopy_disp.yaml, phonopy.yaml or phonopy_params.yaml beside the file is used.  A phonopy YAML file
-        as ``path`` has its own.
+        The unit cell, as a :class:`Crystal` or a file.  A phonopy YAML file (``path`` itself, else ``structure``,
+        else phonopy_disp.yaml, phonopy.yaml or phonopy_params.yaml beside ``path``) brings unit cell, masses,
+        supercell and units along; a structure or supercell given besides must be the same.
     supercell_matrix
         Integer rows, shape (3, 3), or three numbers for a diagonal matrix; needed where no YAML file gives it.
     primitive_matrix
@@ -109,12 +112,7 @@ def read_force_constants(
     A. Seko and A. Togo, Phys. Rev. B 110, 214302 (2024), doi:10.1103/PhysRevB.110.214302 (symfc).
     """
     kind = force_file_format(path)
-    if kind == "phonopy":
-        if structure is not None:
-            raise InputFileError(f"{shown(path)} brings its own unit cell; leave the structure out")
-        setting = _from_yaml(read_phonopy_yaml(path), supercell_matrix, primitive_matrix, calculator)
-    else:
-        setting = _setting(path, structure, supercell_matrix, primitive_matrix, calculator)
+    setting = _setting(kind, path, structure, supercell_matrix, primitive_matrix, calculator)
     phonon = _phonon(setting, setting.primitive_matrix, path)
     _check_order(phonon, setting)
     values, layout = _values(kind, path, setting, phonon)
@@ -124,44 +122,63 @@ def read_force_constants(
 
 
 def _setting(
+    kind: str,
     path: str | os.PathLike[str],
     structure: Crystal | str | os.PathLike[str] | None,
     supercell_matrix: ArrayLike | None,
     primitive_matrix: str | ArrayLike,
     calculator: str | None,
 ) -> _Setting:
-    place = shown(path)
-    if structure is None:
-        structure = _beside(path)
-    if isinstance(structure, Crystal):
-        crystal, source = structure, None
-    elif structure_format(structure) == "phonopy":
-        return _from_yaml(read_phonopy_yaml(structure), supercell_matrix, primitive_matrix, calculator)
-    else:
-        crystal, source = read_structure(structure), Path(structure)
+    file = _yaml_file(kind, path, structure)
+    named = None if structure is None or isinstance(structure, Crystal) else Path(structure)
+    crystal = structure if isinstance(structure, Crystal) else read_structure(named) if named else None
+    if file is not None:
+        if crystal is not None:
+            _check_same(file, crystal)
+        return _from_yaml(file, supercell_matrix, primitive_matrix, calculator)
+    if crystal is None:
+        raise InputFileError(
+            f"{shown(path)} does not say which crystal it belongs to; give the structure and the supercell matrix, "
+            f"or put {_BESIDE[0]} beside it"
+        )
     if supercell_matrix is None:
-        raise InputFileError(f"{place} does not say what its supercell is; give the supercell matrix")
+        raise InputFileError(f"{shown(path)} does not say what its supercell is; give the supercell matrix")
     return _Setting(
         cell=phonopy_cell(crystal),
         title=crystal.title,
         supercell_matrix=_integer_rows(supercell_matrix).T,
         primitive_matrix=_primitive(primitive_matrix),
-        units=calculator_units(calculator, place),
+        units=calculator_units(calculator, shown(path)),
         file=None,
-        inputs=() if source is None else (source,),
+        inputs=() if named is None else (named,),
     )
 
 
-def _beside(path: str | os.PathLike[str]) -> Path:
-    folder = Path(path).parent
-    for name in _BESIDE:
-        for suffix in ("", ".xz", ".gz"):
-            if (folder / (name + suffix)).is_file():
-                return folder / (name + suffix)
-    raise InputFileError(
-        f"{shown(path)} does not say which crystal it belongs to; give the structure and the supercell matrix, "
-        f"or put {_BESIDE[0]} beside it"
-    )
+def _yaml_file(
+    kind: str, path: str | os.PathLike[str], structure: Crystal | str | os.PathLike[str] | None
+) -> PhonopyFile | None:
+    """Return the phonopy YAML file that describes the calculation, if there is one."""
+    if kind == "phonopy":
+        return read_phonopy_yaml(path)
+    if structure is not None and not isinstance(structure, Crystal) and structure_format(structure) == "phonopy":
+        return read_phonopy_yaml(structure)
+    candidates = [Path(path).parent / (name + suffix) for name in _BESIDE for suffix in ("", ".xz", ".gz")]
+    return next((read_phonopy_yaml(candidate) for candidate in candidates if candidate.is_file()), None)
+
+
+def _check_same(file: PhonopyFile, crystal: Crystal) -> None:
+    """Refuse a structure that is not the unit cell of the YAML file: force constants belong to one lattice."""
+    known = file.crystal
+    same = len(known) == len(crystal) and bool((known.numbers == crystal.numbers).all())
+    if same:
+        delta = crystal.fractional - known.fractional
+        moved = (delta - np.round(delta)) @ known.cell_A
+        same = bool((np.abs(moved) < SAME_A).all() and (np.abs(known.cell_A - crystal.cell_A) < SAME_A).all())
+    if not same:
+        raise InputFileError(
+            f"{shown(file.path)} is of another unit cell ({known.formula}, {known.volume_A3:.3f} Å³) than the "
+            f"structure given ({crystal.formula}, {crystal.volume_A3:.3f} Å³); use the one that phonopy was run with"
+        )
 
 
 def _from_yaml(
@@ -181,7 +198,7 @@ def _from_yaml(
     elif supercell_matrix is not None and (_integer_rows(supercell_matrix).T != matrix).any():
         raise InputFileError(
             f"{place} has the supercell {matrix.T.tolist()} (rows), not {_integer_rows(supercell_matrix).tolist()}; "
-            "leave the matrix out"
+            "give the supercell that phonopy was run with"
         )
     primitive = _primitive(primitive_matrix)
     if isinstance(primitive, str) and primitive == "auto" and file.primitive_matrix is not None:

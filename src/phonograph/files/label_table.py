@@ -83,7 +83,8 @@ def named_with_unit(name: str, units: Mapping[str, str], place: str) -> tuple[st
     stated = units.get(name)
     if stated is not None and stated not in ("1", *UNIT_SUFFIXES, *UNIT_SUFFIXES.values()):
         raise InputFileError(
-            f"{place}: unknown unit {stated[:40]!r} for {name[:60]!r}; expected one of {', '.join(UNIT_SUFFIXES.values())}, or 1"
+            f"{place}: unknown unit {stated[:40]!r} for {name[:60]!r}; expected one of "
+            f"{', '.join(UNIT_SUFFIXES.values())}, or 1"
         )
     if suffix is None and stated is None:
         return None

@@ -162,8 +162,8 @@ def harmonic_warnings(result: Harmonic, source: ForceSource) -> tuple[str, ...]:
         )
     if result.point_groups[0] < result.point_groups[1]:
         sentences.append(
-            f"the supercell has {result.point_groups[0]} of the crystal's {result.point_groups[1]} point-group operations, "
-            "so force constants may break the crystal's symmetry; choose a supercell of the lattice's own shape."
+            f"the supercell has {result.point_groups[0]} of the crystal's {result.point_groups[1]} point-group "
+            "operations, so force constants may break the crystal's symmetry; choose one of the lattice's own shape."
         )
     if result.sensitivity_THz is not None and result.sensitivity_THz > source.displacement_tolerance_THz:
         sentences.append(

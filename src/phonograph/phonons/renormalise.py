@@ -25,7 +25,6 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from phonograph.lattice import free_energy, normal_modes
 from phonograph.phonons.evaluate import ForceField, Responses
@@ -216,7 +215,7 @@ def balance_weights(laws: list[Law], displacements_A: list[FloatArray]) -> Float
     """
     samples = np.concatenate(displacements_A)
     logs = [law.log_density(samples) + np.log(len(batch)) for law, batch in zip(laws, displacements_A, strict=True)]
-    weights = np.exp(logs[-1] - logsumexp(np.stack(logs), axis=0))
+    weights = np.exp(logs[-1] - np.logaddexp.reduce(logs, axis=0))
     return np.asarray(weights / weights.mean(), dtype=np.float64)
 
 
@@ -287,7 +286,7 @@ def _convergence_warnings(
     return (
         f"the renormalisation at {settings.temperature_K:g} K did not converge in {record.index} rounds: "
         f"{'; '.join(reasons)}. Remedies: more pairs_per_round, window or max_rounds; a higher temperature or the "
-        "lattice constant of this temperature, if the crystal is unstable here; a larger amplitude_guard_A, if it acts.",
+        "lattice constant of this temperature, if the crystal is unstable here; a larger guard, if it acts.",
     )
 
 

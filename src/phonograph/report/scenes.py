@@ -17,6 +17,7 @@ from phonograph.types import Crystal, Explanation, FloatArray, IntArray
 PAPER_THRESHOLD = 0.86
 """Edges above this importance are shown first (the threshold of the published figure)."""
 
+BOND_COLOUR = "#9AA5B1"
 TURN_DEG, TILT_DEG = -24.0, 14.0
 """First view: the crystal's z axis up, turned about it, then tilted towards the reader."""
 
@@ -53,8 +54,8 @@ def crystal_scene(crystal: Crystal, views: Sequence[View]) -> dict[str, Any]:
     }
 
 
-def explanation_scene(explanation: Explanation) -> dict[str, Any]:
-    """Return the scene of edges with their importance; each crossing edge is listed once, from atom i."""
+def explanation_scene(explanation: Explanation, threshold: float) -> dict[str, Any]:
+    """Return the scene of edges with their importance; those below ``threshold`` are hidden at first."""
     crystal = explanation.crystal
     return {
         **_base(crystal),
@@ -65,7 +66,7 @@ def explanation_scene(explanation: Explanation) -> dict[str, Any]:
             "shift": _rounded(explanation.image @ crystal.cell_A),
             "importance": [round(float(value), 4) for value in explanation.importance],
         },
-        "threshold": first_threshold(explanation.importance),
+        "threshold": threshold,
     }
 
 
@@ -215,15 +216,18 @@ def _image_ends(scene: Mapping[str, Any], positions: FloatArray) -> list[tuple[F
 
 
 def _lines(scene: Mapping[str, Any], positions: FloatArray) -> list[tuple[FloatArray, FloatArray, str, float]]:
+    """Return (start, end, colour, width) of bonds and edges, from surface to surface of their atoms."""
     bonds = scene.get("bonds", {"i": [], "j": [], "shift": []})
-    lines = [
-        (positions[i], positions[j] + np.array(shift), "#9AA5B1", 2.2)
-        for i, j, shift in zip(bonds["i"], bonds["j"], bonds["shift"], strict=True)
-    ]
-    lines += [
-        (positions[i], positions[j] + shift, ramp(value), 2.0 + 3.0 * value)
-        for i, j, shift, value in _shown_edges(scene)
-    ]
+    pairs = zip(bonds["i"], bonds["j"], bonds["shift"], strict=True)
+    found = [(i, j, np.array(shift), BOND_COLOUR, 2.2) for i, j, shift in pairs]
+    found += [(i, j, shift, ramp(value), 2.0 + 3.0 * value) for i, j, shift, value in _shown_edges(scene)]
+    radii = [0.9 * scene["species"][symbol]["radius"] for symbol in scene["elements"]]
+    small = 0.5 if "edges" in scene else 1.0  # images at the ends of edges are drawn small, face copies are not
+    lines = []
+    for i, j, shift, colour, width in found:
+        start, end = positions[i], positions[j] + shift
+        unit = (end - start) / max(float(np.sqrt(((end - start) ** 2).sum())), 1e-9)
+        lines.append((start + radii[i] * unit, end - (small if shift.any() else 1.0) * radii[j] * unit, colour, width))
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from phonograph.phonons import compute_phonons, relax
 from phonograph.sampling import MatchedRandomSampler, sample, set_statistics
 from phonograph.steps.context import Context, RunResult
 from phonograph.tables import to_table
-from phonograph.types import Configurations, Crystal, Labels, Phonons, SetStatistics, join_labels
+from phonograph.types import Configurations, Crystal, Labeller, Labels, Phonons, SetStatistics, join_labels
 
 STORE = "labels.sqlite"
 
@@ -171,7 +172,7 @@ def labels_step(context: Context, result: RunResult) -> RunResult:
         if missing and not config.labels.engines:
             raise DataError(f"set {missing[0].name!r} has no labels; give a labels file or add [[labels.engines]]")
         if missing:
-            parts.append(label_sets(context, missing))
+            parts.append(label_sets(context, missing, config.labels.engines))
         labels = join_labels(parts)
         save_labels(labels, folder / "labels.csv")
         return labels
@@ -191,12 +192,12 @@ def labels_step(context: Context, result: RunResult) -> RunResult:
     return replace(result, labels=labels)
 
 
-def label_sets(context: Context, sets: list[Configurations]) -> Labels:
-    """Label sets with the configured engines, through the run's store."""
+def label_sets(context: Context, sets: Sequence[Configurations], engines: Sequence[Labeller]) -> Labels:
+    """Label sets through the run's store."""
     config = context.config
     return label(
         sets,
-        config.labels.engines,
+        engines,
         context.folder.path / "3_labels" / STORE,
         workers=context.workers,
         timeout_s=config.labels.timeout_s,

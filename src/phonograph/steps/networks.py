@@ -195,9 +195,9 @@ def evaluation_step(context: Context, result: RunResult) -> RunResult:
 
     def make(folder: Path) -> Evaluation:
         collections, skipped = _test_collections(context, result, graphs)
-        evaluation = cross_test(
-            result.fits, collections, labels, paper_filter=config.evaluation.paper_filter, progress=context.progress
-        )
+        evaluation = cross_test(result.fits, collections, labels, progress=context.progress)
+        if config.evaluation.paper_filter:
+            save_evaluation(cross_test(result.fits, collections, labels, paper_filter=True), folder / "paper_filter")
         evaluation = replace(evaluation, warnings=(*evaluation.warnings, *skipped))
         save_evaluation(evaluation, folder)
         return evaluation

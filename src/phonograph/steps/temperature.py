@@ -78,6 +78,10 @@ def chosen_fits(context: Context, fits: tuple[Fitted, ...]) -> list[Fitted]:
 
 
 def _checks(context: Context, sets: dict[float, Configurations]) -> dict[float, Labels]:
-    """Label the first few configurations of each temperature directly."""
-    few = {temperature: item.first(context.config.thermal.check_labels) for temperature, item in sets.items()}
-    return {temperature: label_sets(context, [item]) for temperature, item in few.items()}
+    """Label the first few configurations of each temperature directly, with the engine of the target only."""
+    config = context.config
+    target = config.thermal.target or config.training.targets[0]
+    engines = [engine for engine in config.labels.engines if target in engine.provides]
+    few = [item.first(config.thermal.check_labels) for item in sets.values()]
+    labels = label_sets(context, few, engines)
+    return {temperature: labels.of_set(item.name) for temperature, item in sets.items()}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import as_completed
@@ -140,8 +143,6 @@ def _here(graphs: GraphSet, labels: Labels, jobs: Sequence[FitJob]) -> Generator
 def _elsewhere(
     graphs: GraphSet, labels: Labels, jobs: Sequence[FitJob], workers: int
 ) -> Generator[tuple[int, TimedFit | Exception]]:
-    import multiprocessing
-
     from pebble import ProcessPool
 
     # "spawn": forking a process that already runs torch or BLAS threads can deadlock.
@@ -167,8 +168,17 @@ def _start_worker(graphs: GraphSet, labels: Labels) -> None:
 
     # ^C goes to the whole process group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _worker_data.update(graphs=graphs, labels=labels)
+
+
+def _leave_with_parent() -> None:
+    """End this worker when the run is killed; it would otherwise train on for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(job: FitJob) -> TimedFit:

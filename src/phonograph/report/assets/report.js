@@ -97,11 +97,16 @@
     viewer.render();
   }
 
+  // 3Dmol makes an empty panel where there is no WebGL, so ask before.
+  function hasWebGL() {
+    const canvas = document.createElement("canvas");
+    return Boolean(canvas.getContext("webgl2") || canvas.getContext("webgl"));
+  }
+
   function open(box) {
     const scene = scenes[box.dataset.scene];
     const stage = box.querySelector(".stage");
     const viewer = $3Dmol.createViewer(stage, { backgroundAlpha: 0, antialias: true, disableFog: true, orthographic: true });
-    if (!viewer || !stage.querySelector("canvas")) throw new Error("no WebGL");
     const panel = { box, scene, viewer, view: 0, threshold: scene.threshold || 0, shown: 0 };
     draw(panel);
     frame(viewer, scene, stage);
@@ -153,17 +158,14 @@
   }
 
   function crystals() {
-    const panels = [];
-    document.querySelectorAll(".crystal").forEach((box) => {
-      try {
-        panels.push(open(box));
-      } catch (error) {
-        // No WebGL: the still drawing stays, and the controls that need the viewer say so.
-        box.classList.remove("live");
-        const bar = box.parentElement.querySelector(".controls");
-        if (bar) bar.textContent = "This browser has no WebGL: a still drawing is shown.";
-      }
-    });
+    const boxes = [...document.querySelectorAll(".crystal")];
+    if (!hasWebGL()) {
+      document.querySelectorAll(".needs-js").forEach((bar) => {
+        bar.textContent = "This browser has no WebGL: still drawings are shown.";
+      });
+      return;
+    }
+    const panels = boxes.map(open);
     panels.forEach(controls);
     thresholds(panels);
     link(panels);
@@ -176,7 +178,7 @@
     const watcher = new IntersectionObserver((entries) => {
       entries.forEach((entry) => (entry.isIntersecting ? seen.add(entry.target.id) : seen.delete(entry.target.id)));
       const first = [...links.keys()].find((id) => seen.has(id));
-      links.forEach((a, id) => a.classList.toggle("here", id === first));
+      if (first) links.forEach((a, id) => a.classList.toggle("here", id === first));
     }, { rootMargin: "-10% 0px -70% 0px" });
     links.forEach((_, id) => { const part = document.getElementById(id); if (part) watcher.observe(part); });
   }

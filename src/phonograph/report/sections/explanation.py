@@ -15,7 +15,7 @@ from phonograph.report.palette import BLUE, GREY, ORANGE, element_colour, ramp
 from phonograph.report.scenes import PAPER_THRESHOLD, explanation_scene, first_threshold, panel, still
 from phonograph.report.svg import Chart, data_range, label
 from phonograph.report.words import fixed, pair_words, percent, plural, plus_minus, property_name
-from phonograph.types import PROPERTY_UNITS, BondImportance, Explanation, FloatArray
+from phonograph.types import PROPERTY_UNITS, BondImportance, Crystal, Explanation, FloatArray
 
 TITLE = "Explanation"
 MOST_PANELS = 4
@@ -32,8 +32,9 @@ def explanation(material: ReportMaterial) -> Section:
     found = material.explanations
     if not found:
         return Section(key="explanation", title=TITLE, lead="No model was explained in this run.")
-    scenes = {f"explanation-{place}": explanation_scene(item) for place, item in enumerate(found[:MOST_PANELS])}
-    parts: list[Content] = [_crystals(found, scenes)]
+    start = first_threshold(np.concatenate([item.importance for item in found[:MOST_PANELS]]))
+    scenes = {f"explanation-{place}": explanation_scene(item, start) for place, item in enumerate(found[:MOST_PANELS])}
+    parts: list[Content] = [_crystals(found, scenes, start)]
     for place, item in enumerate(found):
         name = f"7.{3 * place + 2}"
         parts += [tag("h3", item.model) if len(found) > 1 else None, _bonds(item, name)]
@@ -59,11 +60,11 @@ def _lead(item: Explanation) -> str:
     return sentence + f"Runs with different seeds agree with a median rank correlation of {fixed(item.stability, 2)}."
 
 
-def _crystals(found: tuple[Explanation, ...], scenes: Mapping[str, Any]) -> Markup:
+def _crystals(found: tuple[Explanation, ...], scenes: Mapping[str, Any], start: float) -> Markup:
     boxes = []
     for place, item in enumerate(found[:MOST_PANELS]):
         name = f"explanation-{place}"
-        shown = int((item.importance >= scenes[name]["threshold"]).sum())
+        shown = int((item.importance >= start).sum())
         tally = f"{shown} of {len(item.importance)} edges shown"
         heading = tag(
             "div", tag("b", item.model), " ", tag("span", tally, class_="tally quiet", data_tally=name), class_="legend"
@@ -79,14 +80,12 @@ def _crystals(found: tuple[Explanation, ...], scenes: Mapping[str, Any]) -> Mark
         f" {plural(left_out, 'further model')} appear in the tables only." if left_out else None,
     )
     pictures = tag("div", boxes, class_="grid g2" if len(boxes) > 1 else "grid")
-    return figure("7.1", caption, join(_scale_bar(found), pictures), numbers=_edge_table(found[0]))
+    return figure("7.1", caption, join(_scale_bar(found[0].crystal, start), pictures), numbers=_edge_table(found[0]))
 
 
-def _scale_bar(found: tuple[Explanation, ...]) -> Markup:
-    crystal = found[0].crystal
+def _scale_bar(crystal: Crystal, start: float) -> Markup:
     species = dict(zip(crystal.symbols, crystal.numbers.tolist(), strict=True))
     atoms = [tag("span", dot_swatch(element_colour(z)), symbol, class_="key") for symbol, z in species.items()]
-    start = first_threshold(np.concatenate([item.importance for item in found]))
     slider = tag("input", type="range", min="0", max="1", step="0.01", value=f"{start:.2f}", data_threshold=True)
     control = tag("label", "show edges of at least", slider, tag("output", f"{start:.2f}"))
     return tag("div", tag("span", control, class_="needs-js"), _gradient(), atoms, class_="controls legend-bar")
