@@ -12,9 +12,9 @@ from phonograph.types import MAX_ATOMS
 
 
 def poscar_atoms(text: str, name: str) -> Any:
-    """Return the ASE ``Atoms`` of a POSCAR (VASP 5 or later, that is with element symbols), in the file's order.
+    """Return the ASE ``Atoms`` of a POSCAR with element symbols, in the file's order.
 
-    The comment line is in ``info["comment"]``.  Velocities and predictor-corrector blocks, which may follow the
+    Symbols stand in line 6 (VASP 5 and later), or are all of line 1, one per count (VASP 4's custom).  The comment line is in ``info["comment"]``.  Velocities and predictor-corrector blocks, which may follow the
     positions, are not read.
 
     Parameters
@@ -29,7 +29,7 @@ def poscar_atoms(text: str, name: str) -> Any:
     InputFileError
         Naming the line: truncated, no or unknown symbols, more than :data:`MAX_ATOMS` atoms, not a number.
     """
-    lines = text.splitlines()
+    lines = _with_symbol_line(text.splitlines())
     if len(lines) < 8:
         raise InputFileError(
             f"{name} ends after line {len(lines)}; a POSCAR has at least 8 lines; write or copy it again"
@@ -57,6 +57,20 @@ def poscar_atoms(text: str, name: str) -> Any:
         atoms = read(StringIO("\n".join([*header, *positions, ""])), format="vasp")
     atoms.info["comment"] = " ".join(lines[0].split())
     return atoms
+
+
+def _with_symbol_line(lines: list[str]) -> list[str]:
+    """Put the symbols of a VASP 4 file into line 6, where line 1 is nothing but one symbol per count."""
+    from ase.data import chemical_symbols
+
+    if len(lines) < 7:
+        return lines
+    symbols, counts = lines[0].split(), lines[5].split("!")[0].split()
+    old = bool(counts) and all(word.isdigit() for word in counts)
+    if old and len(symbols) == len(counts) and set(symbols) <= set(chemical_symbols[1:]):
+        # An empty line keeps the numbers of the lines that follow as they are in the file.
+        return [*lines[:5], lines[0], *lines[5:]]
+    return lines
 
 
 def _check_scale(line: str, name: str) -> None:

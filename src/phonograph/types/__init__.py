@@ -1,0 +1,70 @@
+"""Every value that crosses a room's border: frozen, checked when made, with read-only arrays.
+
+Units: Å, eV, amu, THz, K, GPa.  Lattice vectors are rows.  Positions are Cartesian.  Stress has ASE's sign
+(positive = tensile).  Arrays passed in are copied and made read-only.
+"""
+
+from phonograph.types.arrays import MAX_ATOMS, MIN_DISTANCE_A, FloatArray, IntArray, Progress, read_only
+from phonograph.types.configurations import Check, Configurations, SetStatistics
+from phonograph.types.crystals import Crystal, ForceConstants, Origin, Phonons, RenormalisationRound, Spectrum
+from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
+from phonograph.types.labels import PROPERTY_UNITS, LabelColumn, Labels, join_labels
+from phonograph.types.networks import Epoch, Fitted, InputScaling, Split, Study, StudyRow, TargetScaling
+from phonograph.types.protocols import Explainer, GraphModel, Labeller, LabelResult, Sampler
+from phonograph.types.results import (
+    BondImportance,
+    Evaluation,
+    Explanation,
+    Fidelity,
+    Metric,
+    MetricSummary,
+    Predictions,
+    ThermalCurve,
+    ThermalPoint,
+)
+
+__all__ = [
+    "MAX_ATOMS",
+    "MIN_DISTANCE_A",
+    "PROPERTY_UNITS",
+    "BondImportance",
+    "Check",
+    "Configurations",
+    "Crystal",
+    "Epoch",
+    "Evaluation",
+    "Explainer",
+    "Explanation",
+    "Fidelity",
+    "Fitted",
+    "FloatArray",
+    "ForceConstants",
+    "GraphModel",
+    "GraphSet",
+    "GraphSpec",
+    "InputScaling",
+    "IntArray",
+    "LabelColumn",
+    "LabelResult",
+    "Labeller",
+    "Labels",
+    "Metric",
+    "MetricSummary",
+    "Origin",
+    "Phonons",
+    "Predictions",
+    "Progress",
+    "RenormalisationRound",
+    "Sampler",
+    "SetStatistics",
+    "Spectrum",
+    "Split",
+    "Study",
+    "StudyRow",
+    "TargetScaling",
+    "ThermalCurve",
+    "ThermalPoint",
+    "join_graphs",
+    "join_labels",
+    "read_only",
+]

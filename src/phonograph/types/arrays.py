@@ -1,0 +1,57 @@
+"""Arrays that cannot be changed, and the limits every reader enforces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from phonograph.errors import DataError
+
+FloatArray = NDArray[np.float64]
+
+
+IntArray = NDArray[np.int64]
+
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(what, done, total)``."""
+
+
+MAX_ATOMS = 100_000
+"""Largest structure accepted anywhere; a file that claims more is refused before it is read."""
+
+
+MIN_DISTANCE_A = 0.1
+"""Two atoms closer than this are taken for the same atom written twice."""
+
+
+def read_only(
+    name: str, value: ArrayLike, shape: Sequence[int | None], dtype: type = np.float64, *, finite: bool = True
+) -> NDArray[Any]:
+    """Copy ``value`` into a read-only array of ``dtype`` and check its shape and finiteness.
+
+    ``None`` in ``shape`` matches any length.  Raises :class:`DataError` naming the field, what was expected
+    and what was got.
+    """
+    try:
+        array: NDArray[Any] = np.array(value, dtype=dtype, order="C")
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{name} must be an array of {np.dtype(dtype).name}; got {type(value).__name__} ({error})"
+        ) from error
+    expected = tuple(shape)
+    if array.ndim != len(expected) or any(e is not None and e != g for e, g in zip(expected, array.shape, strict=True)):
+        words = "(" + ", ".join("n" if e is None else str(e) for e in expected) + ")"
+        raise DataError(f"{name} must have shape {words}; got {array.shape}")
+    if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"{name} must be finite; got {int((~np.isfinite(array)).sum())} NaN or infinite values")
+    array.flags.writeable = False
+    return array
+
+
+def set_field(value: Any, name: str, content: Any) -> None:
+    """Set a field of a frozen value while it is being made."""
+    object.__setattr__(value, name, content)

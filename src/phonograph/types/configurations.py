@@ -1,0 +1,151 @@
+"""Rooms 2–4 meet here: sets of displaced crystals and their certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from phonograph.errors import DataError
+from phonograph.types.arrays import FloatArray, IntArray, read_only, set_field
+from phonograph.types.crystals import Crystal, Origin
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Configurations:
+    """A set of n displaced crystals, packed; cells may differ in size and composition.
+
+    Attributes
+    ----------
+    name
+        Name of the set, for example ``"phonon"``.
+    sampler
+        TOML name of the sampler, or ``"file"``.
+    offsets
+        Shape (n + 1,): atoms of configuration i are ``offsets[i]:offsets[i + 1]``.
+    numbers, positions_A, displacements_A
+        Packed over atoms; positions are not wrapped into the cell.  Displacements are NaN where no
+        equilibrium position is known.
+    cells_A
+        Shape (n, 3, 3).
+    temperature_K, amplitude_A, fraction
+        Per configuration, NaN where it has none: temperature of the law, amplitude a of Eq. 2, and substituted
+        fraction x of a solid solution.
+    index
+        Sample index within its law; (seed, index) names the random stream.
+    group
+        Configurations of one group never straddle a split (± pairs, MD blocks, copies of one parent).
+    warnings
+        Sentences for the report.
+    """
+
+    name: str
+    sampler: str
+    offsets: IntArray
+    numbers: IntArray
+    positions_A: FloatArray
+    displacements_A: FloatArray
+    cells_A: FloatArray
+    temperature_K: FloatArray
+    amplitude_A: FloatArray
+    fraction: FloatArray
+    index: IntArray
+    group: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    origin: Origin = field(default_factory=lambda: Origin(room="sampling"))
+
+    def __post_init__(self) -> None:
+        set_field(self, "offsets", read_only("offsets", self.offsets, (None,), np.int64))
+        count, atoms = len(self.offsets) - 1, int(self.offsets[-1])
+        if count < 1 or self.offsets[0] != 0 or (np.diff(self.offsets) < 1).any():
+            raise DataError(f"set {self.name!r} must hold at least one configuration with at least one atom each")
+        set_field(self, "numbers", read_only("numbers", self.numbers, (atoms,), np.int64))
+        set_field(self, "positions_A", read_only(f"positions of set {self.name!r}", self.positions_A, (atoms, 3)))
+        set_field(self, "displacements_A", read_only("displacements_A", self.displacements_A, (atoms, 3), finite=False))
+        set_field(self, "cells_A", read_only("cells_A", self.cells_A, (count, 3, 3)))
+        for name in ("temperature_K", "amplitude_A", "fraction"):
+            set_field(self, name, read_only(name, getattr(self, name), (count,), finite=False))
+        set_field(self, "index", read_only("index", self.index, (count,), np.int64))
+        set_field(self, "group", tuple(str(group) for group in self.group))
+        if len(self.group) != count:
+            raise DataError(f"group must name {count} configurations; got {len(self.group)}")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Sample ids ``<set>-<position in the set>``, unique within a run."""
+        return tuple(f"{self.name}-{position:05d}" for position in range(len(self)))
+
+    def crystal(self, position: int) -> Crystal:
+        """Return configuration ``position`` as a :class:`Crystal`."""
+        atoms = slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+        return Crystal(
+            cell_A=self.cells_A[position],
+            positions_A=self.positions_A[atoms],
+            numbers=self.numbers[atoms],
+            title=f"{self.name}-{position:05d}",
+        )
+
+    def first(self, n: int) -> Configurations:
+        """Return the first ``n`` configurations (all where there are fewer)."""
+        n = min(n, len(self))
+        atoms = int(self.offsets[n])
+        return replace(
+            self,
+            offsets=self.offsets[: n + 1],
+            numbers=self.numbers[:atoms],
+            positions_A=self.positions_A[:atoms],
+            displacements_A=self.displacements_A[:atoms],
+            cells_A=self.cells_A[:n],
+            temperature_K=self.temperature_K[:n],
+            amplitude_A=self.amplitude_A[:n],
+            fraction=self.fraction[:n],
+            index=self.index[:n],
+            group=self.group[:n],
+        )
+
+    def crystals(self) -> Iterator[Crystal]:
+        """Yield every configuration as a :class:`Crystal`."""
+        return (self.crystal(position) for position in range(len(self)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One tested claim about a set: what was found, what was expected, the bound, and whether it holds."""
+
+    name: str
+    found: float
+    expected: float
+    tolerance: float
+    passed: bool
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SetStatistics:
+    """What the displacements of a set look like, and which claims about them were tested.
+
+    Attributes
+    ----------
+    species_rms_A
+        (symbol, rms displacement per Cartesian axis in Å) per species; empty where displacements are unknown.
+    minimum_distance_A
+        Shortest interatomic distance in the whole set.
+    nearest_bonds
+        (species pair, mean, standard deviation), Å, of the nearest-neighbour bonds of the reference.
+    harmonic_energy_eV_per_atom
+        Mean ½uᵀΦu per atom; NaN without force constants.
+    checks
+        Tested claims; empty for laws with nothing to test against.
+    """
+
+    name: str
+    n: int
+    species_rms_A: tuple[tuple[str, float], ...]
+    minimum_distance_A: float
+    nearest_bonds: tuple[tuple[str, float, float], ...]
+    harmonic_energy_eV_per_atom: float
+    checks: tuple[Check, ...]

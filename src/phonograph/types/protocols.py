@@ -1,0 +1,66 @@
+"""The four plug-in points, one method each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from phonograph.types.arrays import FloatArray
+    from phonograph.types.configurations import Configurations
+    from phonograph.types.crystals import Crystal, Phonons
+    from phonograph.types.graphs import GraphSet
+    from phonograph.types.networks import Fitted
+
+
+class Sampler(Protocol):
+    """Plug-in point 1: a law of displacements.  The object is its own configuration (a frozen dataclass)."""
+
+    def sample(self, reference: Phonons | Crystal, n: int, seed: int) -> Configurations:
+        """Return ``n`` configurations; sample i depends on (seed, i) only, never on n or on other samples."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelResult:
+    """What one labeller found for one crystal: values by property name, or a failure class and message."""
+
+    values: Mapping[str, float]
+    failure: str = ""
+    message: str = ""
+    seconds: float = 0.0
+
+
+class Labeller(Protocol):
+    """Plug-in point 2: an electronic-structure engine.  The object is its own configuration."""
+
+    @property
+    def provides(self) -> tuple[str, ...]:
+        """Names of the properties, in :data:`PROPERTY_UNITS` or with the unit as suffix."""
+        ...
+
+    @property
+    def engine(self) -> str:
+        """Engine, method and version, for example ``"tblite 0.8.0 GFN1-xTB"``."""
+        ...
+
+    def label(self, crystal: Crystal) -> LabelResult:
+        """Label one crystal; failures are returned, not raised."""
+        ...
+
+
+class GraphModel(Protocol):
+    """Plug-in point 3: a network.  ``build`` returns a ``torch.nn.Module`` that maps a batch to one value per graph."""
+
+    def build(self, features: int, seed: int) -> Any:
+        """Return a fresh module for ``features`` node features, initialised from ``seed`` alone."""
+        ...
+
+
+class Explainer(Protocol):
+    """Plug-in point 4: edge importances of one graph for one model."""
+
+    def importance(self, fitted: Fitted, graph: GraphSet, seed: int) -> FloatArray:
+        """Return one value in [0, 1] per directed edge of the single graph in ``graph``."""
+        ...
