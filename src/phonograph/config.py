@@ -113,6 +113,7 @@ class DataSetConfig:
     name: str = option(help="Name of the set.")
     structures: str = option(help="Multi-frame extxyz, or a folder of POSCAR/CIF files.")
     labels: str = option("", "CSV with one row per structure; empty: labels are in the extxyz.")
+    property: str = option("", "Name of the property of a table without header (id, value), for example band_gap_eV.")
     units: Mapping[str, str] = field(
         default_factory=dict, metadata={"help": "Unit of each property whose name does not end in one."}
     )

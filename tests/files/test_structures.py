@@ -101,6 +101,25 @@ def test_poscar_round_trip_keeps_order_and_position(tmp_path_factory, cell, numb
     np.testing.assert_allclose(again.positions_A, crystal.positions_A, atol=1e-12)
 
 
+def test_vasp_4_with_symbols_in_the_first_line(tmp_path):
+    path = written(tmp_path, "POSCAR", VASP4)
+    assert len(VASP4.splitlines()) == len(POSCAR.splitlines()) - 1
+    found, expected = read_structure(path), read_structure(EXAMPLES / "Ag3SBr.vasp")
+    assert found.symbols == expected.symbols
+    np.testing.assert_array_equal(found.positions_A, expected.positions_A)
+
+
+def test_real_poscars_are_the_unit_cells_of_their_calculations(real_data):
+    """Written by VASP 4, VASP 5 and phonopy; phonopy_disp.yaml beside them holds the same cell."""
+    folders = [folder for folder in real_data.iterdir() if (folder / "POSCAR-unitcell").is_file()]
+    assert len(folders) == 5
+    for folder in folders:
+        found, expected = (read_structure(folder / name) for name in ("POSCAR-unitcell", "phonopy_disp.yaml"))
+        assert found.symbols == expected.symbols
+        np.testing.assert_allclose(found.cell_A, expected.cell_A, atol=1e-8)
+        np.testing.assert_allclose(found.positions_A, expected.positions_A, atol=1e-8)
+
+
 def test_writing_replaces_a_file_as_a_whole(tmp_path):
     path = written(tmp_path, "POSCAR", "old")
     write_poscar(read_structure(EXAMPLES / "Ag3SI.vasp"), path)
@@ -134,7 +153,14 @@ def test_poscar_dialects_are_read_as_ase_reads_them(tmp_path, old, new):
     np.testing.assert_allclose(found.positions_A, expected.positions, atol=1e-12)
 
 
+VASP4 = POSCAR.replace(POSCAR.splitlines()[0], "Ag S Br").replace("Ag S Br\n3 1 1", "3 1 1")
 POSCARS = [
+    (VASP4.replace("Ag S Br", "Ag S Br cubic"), "line 6 must name the elements"),
+    (VASP4.replace("Ag S Br", "Ag S Xx"), "line 6 must name the elements"),
+    (VASP4.replace("Ag S Br", "Ag S"), "line 6 must name the elements"),
+    (VASP4.replace("3 1 1", "3 1 1000000000"), "line 6 claims 1000000004 atoms"),
+    (VASP4.replace("Direct\n", ""), "line 7 must be 'Direct' or 'Cartesian'"),
+    (VASP4.replace("0.5 0.5 0.5", "0.5 nan 0.5"), "line 11 must be a position of three finite numbers"),
     ("", "is empty"),
     (" \n\n ", "is empty"),
     ("\n".join(POSCAR.splitlines()[:6]), "ends after line 6"),

@@ -208,5 +208,3 @@ def test_own_structures_and_labels_skip_the_first_rooms(project: Path) -> None:
     assert not (project / "own" / "1_phonons").exists()
     assert len(rows(project / "own" / "3_labels" / "labels.csv")) == 16
     assert (project / "own" / "report.html").is_file()
-
-

@@ -49,7 +49,7 @@ def structure_format(path: str | os.PathLike[str]) -> str | None:
 def read_structure(path: str | os.PathLike[str]) -> Crystal:
     """Read one crystal; atoms keep the order of the file.
 
-    Read are POSCAR and CONTCAR (VASP 5 or later), CIF (expanded by its symmetry operations), extended XYZ with
+    Read are POSCAR and CONTCAR (with element symbols), CIF (expanded by its symmetry operations), extended XYZ with
     one frame, and the unit cell of phonopy's YAML (also ``.xz``, ``.gz``).  The format follows from the name.
 
     Parameters

@@ -19,9 +19,9 @@ def finite(values: FloatArray) -> FloatArray:
 
 
 def bin_count(sizes: Iterable[int], factor: float) -> int:
-    """Return ``factor``·n^⅓ bins (Rice's rule has factor 2) for the smallest group, at least 10 and at most 44."""
+    """Return ``factor``·n^⅓ bins (Rice's rule has factor 2) for the smallest group, at least 20 and at most 44."""
     smallest = min((size for size in sizes if size), default=1)
-    return int(np.clip(round(factor * smallest ** (1 / 3)), 10, 44))
+    return int(np.clip(round(factor * smallest ** (1 / 3)), 20, 44))
 
 
 def rows_chart(

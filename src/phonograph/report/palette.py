@@ -10,24 +10,20 @@ from collections.abc import Iterable, Mapping
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#7A8793"
 
-_ORDER = (BLUE, VERMILLION, GREEN, ORANGE, SKY)
-_COMBINED = "combined"
+_FIXED = {"phonon": BLUE, "random": VERMILLION, "combined": PURPLE}
+_OTHERS = (GREEN, ORANGE, SKY)
 
 RAMP = ("#F3E9D2", "#F6D58B", "#F2B441", "#E08A1E", "#C65D0B", "#9A3A0C", "#6B1F12")
 """Importance from 0 to 1: light sand to dark brown-red, in even steps of lightness."""
 
 
 def set_colours(names: Iterable[str]) -> Mapping[str, str]:
-    """Return one colour per set in order of appearance; ``combined`` is always purple."""
-    colours: dict[str, str] = {}
-    taken = 0
-    for name in dict.fromkeys(names):
-        if name == _COMBINED:
-            colours[name] = PURPLE
-            continue
-        colours[name] = _ORDER[taken % len(_ORDER)]
-        taken += 1
-    return colours
+    """Return one colour per set: ``phonon``, ``random`` and ``combined`` have their own, others by appearance."""
+    unique = list(dict.fromkeys(names))
+    free = [*_OTHERS, *(colour for name, colour in _FIXED.items() if name not in unique)]
+    others = [name for name in unique if name not in _FIXED]
+    taken = {name: free[place % len(free)] for place, name in enumerate(others)}
+    return {name: _FIXED.get(name) or taken[name] for name in unique}
 
 
 def ramp(value: float) -> str:

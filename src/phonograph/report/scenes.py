@@ -54,8 +54,11 @@ def crystal_scene(crystal: Crystal, views: Sequence[View]) -> dict[str, Any]:
     }
 
 
-def explanation_scene(explanation: Explanation, threshold: float) -> dict[str, Any]:
-    """Return the scene of edges with their importance; those below ``threshold`` are hidden at first."""
+def explanation_scene(explanation: Explanation, threshold: float, scale: float) -> dict[str, Any]:
+    """Return the scene of edges with their importance; those below ``threshold`` are hidden at first.
+
+    ``scale`` is the importance that has the darkest colour and the thickest stick.
+    """
     crystal = explanation.crystal
     return {
         **_base(crystal),
@@ -67,6 +70,7 @@ def explanation_scene(explanation: Explanation, threshold: float) -> dict[str, A
             "importance": [round(float(value), 4) for value in explanation.importance],
         },
         "threshold": threshold,
+        "scale": scale,
     }
 
 
@@ -89,6 +93,12 @@ def first_threshold(importance: FloatArray) -> float:
     if len(importance) == 0 or float(importance.max()) >= PAPER_THRESHOLD:
         return PAPER_THRESHOLD
     return math.floor(100 * float(np.quantile(importance, 0.95))) / 100
+
+
+def importance_scale(importance: FloatArray) -> float:
+    """Return where the colours of importances end: 1, or the next 0.05 above the largest where all are below 0.5."""
+    largest = float(importance.max()) if len(importance) else 1.0
+    return 1.0 if largest >= 0.5 else max(math.ceil(20 * largest) / 20, 0.05)
 
 
 def face_copies(crystal: Crystal, tolerance: float = 0.02) -> tuple[IntArray, IntArray]:
@@ -220,7 +230,9 @@ def _lines(scene: Mapping[str, Any], positions: FloatArray) -> list[tuple[FloatA
     bonds = scene.get("bonds", {"i": [], "j": [], "shift": []})
     pairs = zip(bonds["i"], bonds["j"], bonds["shift"], strict=True)
     found = [(i, j, np.array(shift), BOND_COLOUR, 2.2) for i, j, shift in pairs]
-    found += [(i, j, shift, ramp(value), 2.0 + 3.0 * value) for i, j, shift, value in _shown_edges(scene)]
+    for i, j, shift, value in _shown_edges(scene):
+        share = value / scene["scale"]
+        found.append((i, j, shift, ramp(share), 2.0 + 3.0 * share))
     radii = [0.9 * scene["species"][symbol]["radius"] for symbol in scene["elements"]]
     small = 0.5 if "edges" in scene else 1.0  # images at the ends of edges are drawn small, face copies are not
     lines = []

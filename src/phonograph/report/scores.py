@@ -132,15 +132,18 @@ def tested_collections(evaluation: Evaluation | None, target: str) -> tuple[str,
 
 
 def best_collection(evaluation: Evaluation | None, target: str) -> str:
-    """Return the collection with the lowest validation error on its own set; the test part is not looked at."""
+    """Return the collection with the highest validation skill on its own set; the test part is not looked at.
+
+    Errors on sets of different spread cannot be compared, skills can; without baselines the lowest error decides.
+    """
     scores: Mapping[str, Score | None] = {
         name: score(evaluation, Case(target, name, name, "validation"))
         for name in trained_collections(evaluation, target)
     }
-    known = {name: found.mae for name, found in scores.items() if found is not None and np.isfinite(found.mae)}
-    if known:
-        return min(known, key=lambda name: known[name])
-    return next(iter(scores), "")
+    known = {name: found for name, found in scores.items() if found is not None and np.isfinite(found.mae)}
+    if all(np.isfinite(found.skill) for found in known.values()):
+        return max(known, key=lambda name: known[name].skill, default=next(iter(scores), ""))
+    return min(known, key=lambda name: known[name].mae)
 
 
 def pearson(x: FloatArray, y: FloatArray) -> float:

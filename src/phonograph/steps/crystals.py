@@ -156,6 +156,7 @@ def brought_sets(context: Context) -> list[tuple[Configurations, Labels | None]]
             config.path(item.structures),
             labels=config.path(item.labels) if item.labels else None,
             units=dict(item.units),
+            property=item.property or None,
         )
         for item in config.data.sets
     ]

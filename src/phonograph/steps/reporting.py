@@ -84,8 +84,6 @@ def _limits(context: Context) -> tuple[str, ...]:
             f"{config.phonons.renormalisation.temperature_K:g} K at every temperature; "
             'set thermal.force_constants = "renormalised" to renormalise at each.'
         )
-    if config.sampling.sets:
-        limits.append("The lattice is fixed: thermal expansion is not part of the curve.")
     return tuple(limits)
 
 

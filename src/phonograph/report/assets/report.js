@@ -56,8 +56,9 @@
     const images = new Map();
     let shown = 0;
     const rod = (i, j, shift, value) => {
-      shape(colourOf(value)).addCylinder({
-        start: point(positions[i]), end: point(positions[j], shift), radius: 0.035 + 0.085 * value, fromCap: 2, toCap: 2,
+      const share = Math.min(value / scene.scale, 1);
+      shape(colourOf(share)).addCylinder({
+        start: point(positions[i]), end: point(positions[j], shift), radius: 0.035 + 0.085 * share, fromCap: 2, toCap: 2,
       });
       if (shift.some((x) => x !== 0)) images.set(j + ":" + shift.join(), [j, shift, 0.5]);
     };

@@ -16,6 +16,8 @@ from phonograph.report.svg import label, px
 from phonograph.report.words import fixed, number, plural, property_name, sentence_case
 
 _DOI = re.compile(r"\b10\.\d{4,9}/[^\s<>\"'&]*[^\s<>\"'&.,;)]")
+MOST_WARNINGS = 6
+"""More warnings of one room are folded below these."""
 _TOML = re.compile(r"(?P<t>^\s*\[.*\]\s*$)|(?P<c>^\s*#.*$)", re.MULTILINE)
 
 
@@ -28,7 +30,9 @@ def warnings(material: ReportMaterial) -> Section:
     for room in rooms:
         sentences = list(dict.fromkeys(sentence for name, sentence in material.warnings if name == room))
         heading = tag("div", tag("b", sentence_case(room)), tag("span", str(len(sentences)), class_="badge"))
-        groups.append(tag("div", heading, bullets(sentences), class_="by-room"))
+        rest = sentences[MOST_WARNINGS:]
+        more = fold(f"{len(rest)} more", bullets(rest)) if rest else None
+        groups.append(tag("div", heading, tag("div", bullets(sentences[:MOST_WARNINGS]), more), class_="by-room"))
     many = sum(len({s for r, s in material.warnings if r == room}) for room in rooms)
     lead = f"{plural(many, 'warning')} from {plural(len(rooms), 'room')}. Read them before the figures."
     return Section(key="warnings", title="Warnings", lead=lead, body=join(groups))
@@ -118,16 +122,13 @@ def manifest(material: ReportMaterial) -> Section:
     """Return versions, seeds, hashes, timings and the configuration."""
     if not material.manifest and not material.config_toml:
         return Section(key="manifest", title="Manifest", lead="No manifest was recorded.")
-    parts: list[Content] = []
-    shown = {key: value for key, value in material.manifest.items() if key != "warnings"}  # they have their own part
-    plain = [[_words(key), _value(value)] for key, value in shown.items() if not isinstance(value, Mapping)]
-    if plain:
-        parts.append(table(["", ""], plain, words=2, class_="facts"))
+    shown = {key: value for key, value in material.manifest.items() if key not in ("warnings", "title")}
+    brief = {key: _brief(value) for key, value in shown.items()}
+    plain: list[list[Content]] = [[_words(key), words] for key, words in brief.items() if words is not None]
+    parts: list[Content] = [table(["", ""], plain, words=2, class_="facts")] if plain else []
     for key, value in shown.items():
-        if isinstance(value, Mapping) and value:
-            parts.append(
-                _timings(key, value) if key.startswith("timings") and _numeric(value) else _mapping(key, value)
-            )
+        if brief[key] is None and value:
+            parts.append(_timings(value) if _is_timing(key, value) else _mapping(key, value))
     if material.config_toml:
         parts.append(fold("Resolved configuration (TOML)", tag("pre", _toml(material.config_toml))))
     return Section(
@@ -139,14 +140,30 @@ def _words(key: str) -> str:
     return sentence_case(str(key).removesuffix("_s").replace("_", " "))
 
 
+def _brief(value: Any) -> Content:
+    """Return a value in one line, or None where it needs a table of its own."""
+    if not isinstance(value, Mapping):
+        return _value(value)
+    words = ", ".join(f"{key} {_line(inner)}" for key, inner in value.items())
+    nested = any(isinstance(inner, Mapping) for inner in value.values())
+    return None if nested or len(words) > 260 or _is_timing("timings", value) else words
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value)
+    return number(value, 6) if isinstance(value, float) else str(value)
+
+
 def _value(value: Any) -> Content:
     if isinstance(value, Mapping):
         return table(["", ""], [[str(key), _value(inner)] for key, inner in value.items()], words=2, class_="facts")
-    if isinstance(value, float):
-        return number(value, 6)
-    if isinstance(value, (list, tuple)):
-        return ", ".join(str(item) for item in value)
-    return tag("code", str(value)) if isinstance(value, str) and len(value) > 20 else str(value)
+    words = _line(value)
+    return (
+        tag("code", words)
+        if isinstance(value, str) and (len(words) >= 40 or words.startswith("phonograph "))
+        else words
+    )
 
 
 def _mapping(key: str, value: Mapping[str, Any]) -> Markup:
@@ -154,11 +171,13 @@ def _mapping(key: str, value: Mapping[str, Any]) -> Markup:
     return fold(f"{_words(key)} ({len(rows)})", table(["", ""], rows, words=2, class_="facts"))
 
 
-def _numeric(value: Mapping[str, Any]) -> bool:
+def _is_timing(key: str, value: Any) -> bool:
+    if not key.startswith("timings") or not isinstance(value, Mapping):
+        return False
     return all(isinstance(item, (int, float)) and not isinstance(item, bool) and item >= 0 for item in value.values())
 
 
-def _timings(key: str, value: Mapping[str, float]) -> Markup:
+def _timings(value: Mapping[str, float]) -> Markup:
     """Draw the time of each room as a bar."""
     longest, total = max(value.values()) or 1.0, sum(value.values())
     marks: list[Markup] = []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from phonograph.report.markup import Content, Markup, figure, join, table, tag
+from phonograph.report.markup import Content, Markup, figure, fold, join, table, tag
 from phonograph.report.scores import Score
 from phonograph.report.sections.judged import Judged, naive_words, parity_chart, score_cells, score_head, skill_words
 from phonograph.report.svg import data_range
 from phonograph.report.words import fixed, number
+from phonograph.types import FloatArray
 
 
 def cross_table(judged: Judged) -> Markup:
@@ -59,30 +62,37 @@ def _scope_words(judged: Judged, words: str, found: Score) -> str:
 
 
 def cross_parity(judged: Judged, number_: str) -> Markup | None:
-    """Return the parity charts of every training set on every tested set; nothing for a single pair."""
+    """Return the parity charts of training set against tested set; nothing for a single pair.
+
+    Sets that nothing was trained on are folded below, so that rows and columns of the open charts are the same.
+    """
     names = [(a, b) for a in judged.trained for b in judged.tested]
     present = {key: pair for key in names if len((pair := judged.pairs(*key))[0])}
     if len(present) < 2:
         return None
     span = data_range(*(values for pair in present.values() for values in pair))
-    fits = [item for item in judged.material.fits if item.target == judged.target]
-    ranges = {item.trained_on: item.train_range for item in fits}
-    pictures = [
-        parity_chart(
-            judged,
-            f"{a} → {b}",
-            pair,
-            span,
-            judged.cross.get((a, b)),
-            judged.material.colours[a],
-            reach=ranges.get(a),
-        )
-        for (a, b), pair in present.items()
-    ]
+    own = {key: pair for key, pair in present.items() if key[1] in judged.trained}
+    others = {key: pair for key, pair in present.items() if key not in own}
     caption = (
         f"Parity of every training set (colour) on every tested set, {judged.part} part, all seeds together. The "
         "shaded strip is the range of the training labels of the last seed: outside it the model extrapolates."
     )
     rows = [[a, b, *score_cells(judged, judged.cross.get((a, b)))] for a, b in present]
     numbers = table(["trained on", "tested on", *score_head(judged)], rows, words=2)
-    return figure(number_, caption, *pictures, numbers=numbers, columns=3)
+    # As many columns as tested sets, so that a row is one training set.
+    open_ = figure(number_, caption, *_charts(judged, own, span), numbers=numbers, columns=min(len(judged.trained), 3))
+    if not others:
+        return open_
+    folded = tag("div", _charts(judged, others, span), class_="grid g3")
+    return join(open_, fold("Parity on sets that nothing was trained on", folded))
+
+
+def _charts(
+    judged: Judged, pairs: Mapping[tuple[str, str], tuple[FloatArray, FloatArray]], span: tuple[float, float]
+) -> list[Markup]:
+    ranges = {item.trained_on: item.train_range for item in judged.material.fits if item.target == judged.target}
+    colours = judged.material.colours
+    return [
+        parity_chart(judged, f"{a} → {b}", pair, span, judged.cross.get((a, b)), colours[a], reach=ranges.get(a))
+        for (a, b), pair in pairs.items()
+    ]

@@ -55,7 +55,7 @@ def _lead(judged: Judged) -> str:
 def _target(judged: Judged, place: int) -> Markup:
     parity, cross, errors = (f"6.{3 * place + step}" for step in (1, 2, 3))
     return join(
-        tag("h3", "Parity of the models with the lowest validation error"),
+        tag("h3", "Parity of the models with the highest validation skill"),
         _parity(judged, parity),
         tag("h3", "Cross-test: trained on one set, tested on another"),
         cross_table(judged),

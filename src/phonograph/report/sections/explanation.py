@@ -12,7 +12,7 @@ from phonograph.report.markup import Content, Markup, figure, join, table, tag
 from phonograph.report.material import ReportMaterial
 from phonograph.report.outline import Section, dot_swatch, legend
 from phonograph.report.palette import BLUE, GREY, ORANGE, element_colour, ramp
-from phonograph.report.scenes import PAPER_THRESHOLD, explanation_scene, first_threshold, panel, still
+from phonograph.report.scenes import PAPER_THRESHOLD, explanation_scene, first_threshold, importance_scale, panel, still
 from phonograph.report.svg import Chart, data_range, label
 from phonograph.report.words import fixed, pair_words, percent, plural, plus_minus, property_name
 from phonograph.types import PROPERTY_UNITS, BondImportance, Crystal, Explanation, FloatArray
@@ -33,12 +33,15 @@ def explanation(material: ReportMaterial) -> Section:
     if not found:
         return Section(key="explanation", title=TITLE, lead="No model was explained in this run.")
     start = first_threshold(np.concatenate([item.importance for item in found[:MOST_PANELS]]))
-    scenes = {f"explanation-{place}": explanation_scene(item, start) for place, item in enumerate(found[:MOST_PANELS])}
-    parts: list[Content] = [_crystals(found, scenes, start)]
+    scale = importance_scale(np.concatenate([item.importance for item in found]))
+    scenes = {
+        f"explanation-{place}": explanation_scene(item, start, scale) for place, item in enumerate(found[:MOST_PANELS])
+    }
+    parts: list[Content] = [_crystals(found, scenes)]
     for place, item in enumerate(found):
         name = f"7.{3 * place + 2}"
-        parts += [tag("h3", item.model) if len(found) > 1 else None, _bonds(item, name)]
-        parts += [_distribution(item, f"7.{3 * place + 3}"), _fidelity(item, f"7.{3 * place + 4}")]
+        parts += [tag("h3", item.model) if len(found) > 1 else None, _bonds(item, name, scale)]
+        parts += [_distribution(item, f"7.{3 * place + 3}", scale), _fidelity(item, f"7.{3 * place + 4}")]
     return Section(key="explanation", title=TITLE, lead=_lead(found[0]), body=join(parts), scenes=scenes)
 
 
@@ -57,10 +60,26 @@ def _lead(item: Explanation) -> str:
         f"importance {plus_minus(first.importance, first.importance_sd)}, {percent(first.share)} of the total from "
         f"{percent(first.count / everything)} of the edges. "
     )
-    return sentence + f"Runs with different seeds agree with a median rank correlation of {fixed(item.stability, 2)}."
+    sentence += f"Runs with different seeds agree with a median rank correlation of {fixed(item.stability, 2)}."
+    return f"{sentence} {_verdict(item)}".rstrip()
 
 
-def _crystals(found: tuple[Explanation, ...], scenes: Mapping[str, Any], start: float) -> Markup:
+def _verdict(item: Explanation) -> str:
+    """Say how often the chosen edges beat random ones, over both directions and all shares."""
+    rows = {(row.subject, row.kept_share): row for row in item.fidelity}
+    pairs = [
+        (row, rows["random_mask", share])
+        for (subject, share), row in rows.items()
+        if subject == "explanation" and ("random_mask", share) in rows
+    ]
+    if not pairs:
+        return ""
+    won = sum(a.sufficiency < b.sufficiency for a, b in pairs) + sum(a.necessity > b.necessity for a, b in pairs)
+    return f"The explanation beats random masks in {won} of {2 * len(pairs)} comparisons of mean fidelity."
+
+
+def _crystals(found: tuple[Explanation, ...], scenes: Mapping[str, Any]) -> Markup:
+    start, scale = scenes["explanation-0"]["threshold"], scenes["explanation-0"]["scale"]
     boxes = []
     for place, item in enumerate(found[:MOST_PANELS]):
         name = f"explanation-{place}"
@@ -80,24 +99,31 @@ def _crystals(found: tuple[Explanation, ...], scenes: Mapping[str, Any], start: 
         f" {plural(left_out, 'further model')} appear in the tables only." if left_out else None,
     )
     pictures = tag("div", boxes, class_="grid g2" if len(boxes) > 1 else "grid")
-    return figure("7.1", caption, join(_scale_bar(found[0].crystal, start), pictures), numbers=_edge_table(found[0]))
+    return figure(
+        "7.1", caption, join(_scale_bar(found[0].crystal, start, scale), pictures), numbers=_edge_table(found[0])
+    )
 
 
-def _scale_bar(crystal: Crystal, start: float) -> Markup:
+def _scale_bar(crystal: Crystal, start: float, scale: float) -> Markup:
     species = dict(zip(crystal.symbols, crystal.numbers.tolist(), strict=True))
     atoms = [tag("span", dot_swatch(element_colour(z)), symbol, class_="key") for symbol, z in species.items()]
-    slider = tag("input", type="range", min="0", max="1", step="0.01", value=f"{start:.2f}", data_threshold=True)
+    slider = tag(
+        "input", type="range", min="0", max=f"{scale:g}", step="0.01", value=f"{start:.2f}", data_threshold=True
+    )
     control = tag("label", "show edges of at least", slider, tag("output", f"{start:.2f}"))
-    return tag("div", tag("span", control, class_="needs-js"), _gradient(), atoms, class_="controls legend-bar")
+    return tag("div", tag("span", control, class_="needs-js"), _gradient(scale), atoms, class_="controls legend-bar")
 
 
-def _gradient() -> Markup:
+def _gradient(scale: float) -> Markup:
     steps = 30
     cells = [
         tag("rect", x=34 + place * 4, y=3, width=4.2, height=11, fill=ramp(place / (steps - 1)))
         for place in range(steps)
     ]
-    ends = [label(28, 13, "0", anchor="end", size=11.5), label(34 + 4 * steps + 6, 13, "1  importance", size=11.5)]
+    ends = [
+        label(28, 13, "0", anchor="end", size=11.5),
+        label(34 + 4 * steps + 6, 13, f"{scale:g} importance", size=11.5),
+    ]
     return tag(
         "svg", cells, ends, width=240, height=17, viewBox="0 0 240 17", role="img", aria_label="importance scale"
     )
@@ -124,7 +150,7 @@ def _edge_table(item: Explanation) -> Markup:
     return join(table(head, rows, words=3), tag("p", note, class_="quiet"))
 
 
-def _bonds(item: Explanation, name: str) -> Markup | None:
+def _bonds(item: Explanation, name: str, scale: float) -> Markup | None:
     if not item.bonds:
         return None
     ordered = sorted(item.bonds, key=lambda bond: -bond.importance)
@@ -142,7 +168,7 @@ def _bonds(item: Explanation, name: str) -> Markup | None:
     )
     for place, bond in enumerate(ordered):
         middle = many - place - 0.5
-        chart.rectangle((0.0, bond.importance), (middle - 0.32, middle + 0.32), ramp(bond.importance), round_=2)
+        chart.rectangle((0.0, bond.importance), (middle - 0.32, middle + 0.32), ramp(bond.importance / scale), round_=2)
         if np.isfinite(bond.importance_sd):
             low, high = max(bond.importance - bond.importance_sd, 0.0), min(bond.importance + bond.importance_sd, top)
             chart.spans([low], [high], [middle], "currentColor", width=1.2)
@@ -170,19 +196,19 @@ def _bonds(item: Explanation, name: str) -> Markup | None:
     return figure(name, caption, chart.render(f"Importance by bond type and shell, {item.model}"), numbers=numbers)
 
 
-def _distribution(item: Explanation, name: str) -> Markup:
+def _distribution(item: Explanation, name: str, scale: float) -> Markup:
     pairs = np.array(item.species_pair)
     values: dict[str, FloatArray] = {
         pair_words(pair): item.importance[pairs == pair] for pair in dict.fromkeys(item.species_pair)
     }
     ordered = dict(sorted(values.items(), key=lambda entry: -float(entry[1].mean())))
-    colours = {kind: ramp(0.25 + 0.75 * float(data.mean())) for kind, data in ordered.items()}
+    colours = {kind: ramp(0.25 + 0.75 * float(data.mean()) / scale) for kind, data in ordered.items()}
     picture = rows_chart(
         {**ordered, "all edges": item.importance},
         {**colours, "all edges": GREY},
         "importance",
         title="Importance of single edges",
-        span=(0.0, 1.0),
+        span=(0.0, scale),
         bins=32,
         row=48,
     )

@@ -56,7 +56,7 @@ class Judged:
 
     @cached_property
     def best(self) -> str:
-        """The collection whose models have the lowest validation error on their own set."""
+        """The collection whose models have the highest validation skill on their own set."""
         return best_collection(self.material.evaluation, self.target)
 
     @cached_property

@@ -49,7 +49,7 @@ def per_set(found: Labels, column: LabelColumn) -> Mapping[str, FloatArray]:
 
 def _lead(found: Labels) -> str:
     total, good = len(found.sample_ids), sum(status == "ok" for status in found.status)
-    engines = listed(dict.fromkeys(column.engine for column in found.columns if column.engine))
+    engines = listed(dict.fromkeys(column.engine.split(";")[0] for column in found.columns if column.engine))
     sentence = f"{plural(good, 'configuration')} of {total} carry every label"
     sentence += f"; {plural(total - good, 'hole')} named below" if good < total else ""
     return f"{sentence}. Engines: {engines}." if engines else f"{sentence}."

@@ -158,7 +158,7 @@ def _table(curve: ThermalCurve, targets: list[str]) -> Markup:
         "mean",
         "Monte-Carlo error",
         "model spread",
-        "both",
+        "combined",
         "n",
         "out of range",
         "labels: mean",
