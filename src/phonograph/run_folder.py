@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from phonograph.atomic import write_text
 from phonograph.errors import ConfigurationError, InputFileError
+from phonograph.plain_json import read_json
 
 STAGES = ("phonons", "sampling", "labels", "graphs", "training", "evaluation", "explanation", "thermal")
 """The eight rooms in the order in which data flows."""
@@ -129,7 +130,7 @@ def _kept(relative: Path, keep: Sequence[str]) -> bool:
 
 def _read_record(folder: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json((folder / RECORD).read_bytes())
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or not {"key", "seconds", "files"} <= record.keys():

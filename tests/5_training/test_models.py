@@ -25,7 +25,7 @@ from phonograph.models.features import (
     raw_features,
     without_electronegativity,
 )
-from phonograph.models.network import GraphConv
+from phonograph.models.graphconv import GraphConv
 from phonograph.testing import check_graph_model, cubic_antiperovskite, displaced, fcc
 from phonograph.types import join_graphs
 

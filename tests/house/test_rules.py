@@ -15,7 +15,7 @@ from phonograph.run_folder import STAGES
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "phonograph"
 ROOMS = set(STAGES)
-LEAVES = {"types", "units", "errors", "options", "streams", "atomic", "lattice"}
+LEAVES = {"types", "units", "errors", "options", "streams", "atomic", "lattice", "plain_json"}
 
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -121,7 +121,11 @@ def test_colours_stay_with_their_set():
     colours = palette.set_colours(["phonon", "random", "combined", "matched", "phonon"])
     assert list(colours) == ["phonon", "random", "combined", "matched"]
     assert len(set(colours.values())) == 4
-    assert palette.set_colours(["a", "combined"])["combined"] == colours["combined"]
+    again = palette.set_colours(["eq3", "combined", "random", "phonon"])
+    assert {name: again[name] for name in ("phonon", "random", "combined")} == {
+        name: colours[name] for name in ("phonon", "random", "combined")
+    }
+    assert len(set(palette.set_colours("abcdef").values())) == 6
     assert palette.ramp(0.0) == palette.RAMP[0]
     assert palette.ramp(1.0) == palette.ramp(7.0) == palette.RAMP[-1]
 
@@ -228,10 +232,16 @@ def test_threshold_starts_where_something_is_shown():
     assert scenes.first_threshold(np.zeros(0)) == scenes.PAPER_THRESHOLD
 
 
+def test_colours_of_importance_end_at_a_round_number():
+    assert scenes.importance_scale(np.array([0.2, 0.91])) == 1.0
+    assert scenes.importance_scale(np.array([0.2, 0.231])) == pytest.approx(0.25)
+    assert scenes.importance_scale(np.zeros(3)) == 0.05
+
+
 def test_edges_that_leave_the_cell_are_drawn_from_both_atoms():
     large = supercell(unit_cell())
     found = make_explanation(large, np.random.default_rng(0))
-    scene = scenes.explanation_scene(found, 0.8)
+    scene = scenes.explanation_scene(found, 0.8, 1.0)
     strong = found.importance >= scene["threshold"]
     crossing = (found.image != 0).any(axis=1)
     assert len(scenes._shown_edges(scene)) == strong.sum() + (strong & crossing).sum()
@@ -290,6 +300,11 @@ def test_best_collection_never_looks_at_the_test_part():
         metric(0, 0.9, trained_on="b", tested_on="b"),
     )  # fmt: skip
     assert best_collection(Evaluation(metrics=rows, predictions=()), "band_gap_eV") == "b"
+    naive = (
+        metric(0, 2.0, "mean-predictor", split="validation"),
+        metric(0, 0.2, "mean-predictor", split="validation", trained_on="b", tested_on="b"),
+    )
+    assert best_collection(Evaluation(metrics=rows + naive, predictions=()), "band_gap_eV") == "a"
     assert best_collection(None, "band_gap_eV") == ""
     assert scores.tested_collections(Evaluation(metrics=rows, predictions=()), "band_gap_eV") == ("a", "b")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from phonograph.errors import InputFileError
 from phonograph.files.phonopy_yaml import CalculatorUnits, force_constant_factor, scaled_dataset
 from phonograph.files.safety import MAX_SET_BYTES, check_readable, read_text, reading, shown
+from phonograph.plain_json import read_json
 from phonograph.types import FloatArray
 
 CHILD_SECONDS = 60
@@ -136,7 +136,7 @@ def _from_child(path: Path, atoms: int) -> tuple[dict[str, Any], bytes]:
             "write it again with phonopy"
         )
     line, _, data = result.stdout.partition(b"\n")
-    header: dict[str, Any] = json.loads(line)
+    header: dict[str, Any] = read_json(line)
     return header, data
 
 

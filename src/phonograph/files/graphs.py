@@ -14,6 +14,7 @@ from phonograph.atomic import replacing
 from phonograph.errors import InputFileError
 from phonograph.files.safety import check_readable, reading, shown
 from phonograph.files.sidecar import origin_from_plain, origin_to_plain
+from phonograph.plain_json import read_json
 from phonograph.types import GraphSet, GraphSpec
 
 SCHEMA = "phonograph-graphs-1"
@@ -100,7 +101,7 @@ def _arrays(source: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 def _header(source: Path, text: str) -> dict[str, Any]:
     with reading(source, "a graphs file"):
-        header = json.loads(text)
+        header = read_json(text)
         if not isinstance(header, dict) or header.get("schema") != SCHEMA:
             found = header.get("schema") if isinstance(header, dict) else header
             raise InputFileError(

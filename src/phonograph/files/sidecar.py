@@ -13,6 +13,7 @@ import numpy as np
 
 from phonograph.atomic import write_text
 from phonograph.errors import InputFileError
+from phonograph.plain_json import read_json
 from phonograph.types import Origin
 
 LARGEST_SIDECAR_BYTES = 200_000_000
@@ -45,8 +46,8 @@ def read_sidecar(path: str | os.PathLike[str], schema: str) -> Mapping[str, Any]
     if source.stat().st_size > LARGEST_SIDECAR_BYTES:
         raise InputFileError(f"{source} is larger than {LARGEST_SIDECAR_BYTES} bytes; is it a file of this program?")
     try:
-        document = json.loads(source.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        document = read_json(source.read_bytes())
+    except ValueError as error:
         raise InputFileError(f"{source} is not JSON in UTF-8: {error}; write it again") from error
     if not isinstance(document, dict) or document.get("schema") != schema:
         got = document.get("schema") if isinstance(document, dict) else type(document).__name__

@@ -56,7 +56,7 @@ class GraphConvNet:
         """
         import torch
 
-        from phonograph.models.network import GraphConvNetwork
+        from phonograph.models.graphconv import GraphConvNetwork
 
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive_seed(seed, "models", "weights") % 2**63)

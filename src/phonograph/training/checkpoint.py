@@ -18,6 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from phonograph.atomic import write_bytes
+from phonograph.plain_json import read_json
 
 _MAGIC = b"phonograph-checkpoint 1 "
 
@@ -49,8 +50,8 @@ def read_checkpoint(path: Path, key: str) -> Checkpoint | str:
         return "it is damaged"
     try:
         tensors = load(body)
-        header = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])
-        state = json.loads(header["__metadata__"]["state"])
+        header = read_json(body[8 : 8 + int.from_bytes(body[:8], "little")])
+        state = read_json(header["__metadata__"]["state"])
     except (SafetensorError, ValueError, KeyError, TypeError):
         return "it is not a checkpoint of this version"
     if not isinstance(state, dict) or state.get("key") != key:

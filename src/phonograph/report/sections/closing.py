@@ -123,7 +123,7 @@ def manifest(material: ReportMaterial) -> Section:
     if not material.manifest and not material.config_toml:
         return Section(key="manifest", title="Manifest", lead="No manifest was recorded.")
     shown = {key: value for key, value in material.manifest.items() if key not in ("warnings", "title")}
-    brief = {key: _brief(value) for key, value in shown.items()}
+    brief = {key: _brief(key, value) for key, value in shown.items()}
     plain: list[list[Content]] = [[_words(key), words] for key, words in brief.items() if words is not None]
     parts: list[Content] = [table(["", ""], plain, words=2, class_="facts")] if plain else []
     for key, value in shown.items():
@@ -140,16 +140,18 @@ def _words(key: str) -> str:
     return sentence_case(str(key).removesuffix("_s").replace("_", " "))
 
 
-def _brief(value: Any) -> Content:
+def _brief(key: str, value: Any) -> Content:
     """Return a value in one line, or None where it needs a table of its own."""
     if not isinstance(value, Mapping):
         return _value(value)
-    words = ", ".join(f"{key} {_line(inner)}" for key, inner in value.items())
+    words = ", ".join(f"{name} {_line(inner)}" for name, inner in value.items())
     nested = any(isinstance(inner, Mapping) for inner in value.values())
-    return None if nested or len(words) > 260 or _is_timing("timings", value) else words
+    return None if nested or len(words) > 260 or _is_timing(key, value) else words
 
 
 def _line(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ", ".join(str(item) for item in value)
     return number(value, 6) if isinstance(value, float) else str(value)

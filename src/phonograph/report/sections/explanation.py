@@ -125,7 +125,7 @@ def _gradient(scale: float) -> Markup:
         label(34 + 4 * steps + 6, 13, f"{scale:g} importance", size=11.5),
     ]
     return tag(
-        "svg", cells, ends, width=240, height=17, viewBox="0 0 240 17", role="img", aria_label="importance scale"
+        "svg", cells, ends, width=264, height=17, viewBox="0 0 264 17", role="img", aria_label="importance scale"
     )
 
 

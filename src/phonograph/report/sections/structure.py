@@ -29,8 +29,8 @@ def structure(material: ReportMaterial) -> Section:
     facts = tag("div", _species(crystal), _facts(material))
     caption = (
         "Atoms at a third of their covalent radius; sticks join atoms nearer than 1.15 times the sum of their "
-        "covalent radii at the equilibrium sites. The buttons show the first configuration of each set, atoms "
-        "where the law put them. Drag to turn, Ctrl + wheel to zoom."
+        "covalent radii at the equilibrium sites. The buttons show the first configuration of each set that "
+        "has these atoms, where its law put them. Drag to turn, Ctrl + wheel to zoom."
     )
     body = figure("1.1", caption, tag("div", picture, facts, class_="split"), numbers=_sites(crystal))
     return Section(key="structure", title=TITLE, lead=_lead(material, crystal), body=body, scenes={"structure": scene})
