@@ -30,12 +30,9 @@ _PYTHON = (
     ("chgnet", "forces, energy and stress from an embedded universal potential", True),
     ("tblite", "band gap and band edges by periodic GFN1-xTB", True),
     ("torch", "training, explanation and prediction", True),
-    ("torch-geometric", "reference layer and data exchange", True),
     ("safetensors", "model bundles", True),
-    ("pymatgen", "VASP files and database entries", True),
     ("pebble", "worker processes with timeouts", True),
     ("h5py", "force_constants.hdf5", True),
-    ("matplotlib", "figures of the report", True),
 )
 _PROGRAMS = (
     ("cp2k.psmp", "DFT labels you make yourself (files)", "apt-get install cp2k cp2k-data"),
