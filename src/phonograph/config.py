@@ -192,7 +192,9 @@ class ExplanationConfig:
     """``[explanation]``: which model is explained, on what."""
 
     target: str = option("", "Target to explain; empty: the first training target.")
-    collection: str = option("", "Collection whose models are explained; empty: the first.")
+    collection: str = option(
+        "", "Collection whose best model (lowest validation error) is explained; empty: the last (all sets combined)."
+    )
     runs: int = option(5, "Seeds of the consensus.", minimum=2)
     configurations: int = option(3, "Test configurations explained.", minimum=1)
     explainer: GNNExplainerSettings = field(default_factory=GNNExplainerSettings)

@@ -243,7 +243,7 @@ def _symbol(number: int) -> str:
 
 
 def explanation_step(context: Context, result: RunResult) -> RunResult:
-    """Room 7: which bonds the first model of the chosen collection rests on, on its own test part."""
+    """Room 7: which bonds the best model of the chosen collection rests on, on its own test part."""
     settings = context.config.explanation
     graphs, _ = _needed(result)
 
@@ -274,10 +274,12 @@ def explanation_step(context: Context, result: RunResult) -> RunResult:
 
 
 def _explained(context: Context, result: RunResult) -> Fitted:
+    """Return the model of the chosen target and collection with the lowest validation error."""
     config = context.config
     target = config.explanation.target or config.training.targets[0]
-    collection = config.explanation.collection or next(iter(config.collections))
-    return next(fit for fit in result.fits if fit.target == target and fit.trained_on == collection)
+    collection = config.explanation.collection or list(config.collections)[-1]
+    fits = [fit for fit in result.fits if fit.target == target and fit.trained_on == collection]
+    return min(fits, key=lambda fit: fit.history[fit.best_epoch].validation_loss * fit.scaling.scale**2)
 
 
 def _reference(result: RunResult, fitted: Fitted) -> Crystal:
