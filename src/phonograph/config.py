@@ -193,7 +193,7 @@ class ExplanationConfig:
 
     target: str = option("", "Target to explain; empty: the first training target.")
     collection: str = option(
-        "", "Collection whose best model (lowest validation error) is explained; empty: the last (all sets combined)."
+        "", "Collection whose best model by validation is explained; empty: the last (all sets combined)."
     )
     runs: int = option(5, "Seeds of the consensus.", minimum=2)
     configurations: int = option(3, "Test configurations explained.", minimum=1)
