@@ -96,14 +96,25 @@ def _run_rooms(context: Context, upto: str) -> RunResult:
         try:
             result = step(context, result)
         except RoomNotFinished:
-            context.say(f"{stage}: not finished with this configuration; the report ends before it")
+            if not context.folder.seconds:
+                raise ConfigurationError(
+                    f"no room is finished in {context.folder.path}; make it with: phonograph run CONFIG.toml -o RUN"
+                ) from None
+            context.say(f"{stage}: not finished; the report ends before it")
             break
         if stage in context.folder.seconds:
-            seconds = context.folder.seconds[stage]
-            context.say(f"{stage}: {'unchanged' if context.folder.reused[stage] else f'done in {seconds:.1f} s'}")
+            context.say(f"{stage}: {_how(context, stage)}")
         if stage == upto:
             break
     return result
+
+
+def _how(context: Context, stage: str) -> str:
+    """Say how a room's result came about."""
+    folder = context.folder
+    if stage in folder.outdated:
+        return "shown as it is, although its configuration, inputs or code have changed since"
+    return "unchanged" if folder.reused[stage] else f"done in {folder.seconds[stage]:.1f} s"
 
 
 def _check_possible(config: Config, upto: str) -> None:

@@ -26,6 +26,8 @@ STAGES = ("phonons", "sampling", "labels", "graphs", "training", "evaluation", "
 
 PACKAGES = ("numpy", "scipy", "ase", "phonopy", "symfc", "torch", "chgnet", "tblite", "pymatgen", "safetensors")
 RECORD = "room.json"
+SHARED_CODE = ("types", "units", "streams", "lattice", "files", "steps")
+"""Modules whose code enters the result of every room."""
 Value = TypeVar("Value")
 
 
@@ -42,9 +44,11 @@ class RunFolder:
     path
         The folder.
     only_load
-        Raise :class:`RoomNotFinished` instead of making anything.
+        Load what is finished, also if it is outdated; raise :class:`RoomNotFinished` instead of making anything.
     seconds, reused, keys
         Per room: wall time, whether it was found finished, and its content key.
+    outdated
+        Rooms loaded as they are although their configuration, inputs or code have changed since.
     """
 
     path: Path
@@ -52,6 +56,7 @@ class RunFolder:
     seconds: dict[str, float] = field(default_factory=dict)
     reused: dict[str, bool] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
+    outdated: list[str] = field(default_factory=list)
 
     def room(
         self,
@@ -88,7 +93,7 @@ class RunFolder:
             self.seconds[name] = float(record["seconds"])
             return load(folder)
         if self.only_load:
-            raise RoomNotFinished(name)
+            return self._load_as_it_is(name, folder, record, load)
         folder.mkdir(parents=True, exist_ok=True)
         earlier = record["files"] if record is not None else {}
         # An empty key marks the room as unfinished while it is being made, and remembers what lay there.
@@ -100,6 +105,16 @@ class RunFolder:
         self._finish(folder, key, self.seconds[name], keep)
         return value
 
+    def _load_as_it_is(
+        self, name: str, folder: Path, record: dict[str, Any] | None, load: Callable[[Path], Value]
+    ) -> Value:
+        """Load a finished room although something it depends on has changed since, and remember that."""
+        if record is None or not record["key"] or not _intact(folder, record["files"]):
+            raise RoomNotFinished(name)
+        self.reused[name], self.seconds[name] = True, float(record["seconds"])
+        self.outdated.append(name)
+        return load(folder)
+
     def _room(self, name: str) -> Path:
         return self.path / f"{STAGES.index(name) + 1}_{name}"
 
@@ -109,7 +124,7 @@ class RunFolder:
             "settings": settings,
             "after": {earlier: self.keys[earlier] for earlier in after},
             "inputs": {path.name: file_hash(path) for path in inputs},
-            "code": code_hash(),
+            "code": code_hash(name),
             "versions": package_versions(),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
@@ -187,12 +202,17 @@ def file_hash(path: Path) -> str:
 
 
 @cache
-def code_hash() -> str:
-    """Return one hash of the library's own source, so that results of other code are never taken for ours."""
+def code_hash(room: str = "") -> str:
+    """Return one hash of the source that a room's result depends on, so that results of other code are never ours.
+
+    The room itself, what all rooms share, the readers and writers, and (from training on) the networks; of all code
+    where no room is named.
+    """
     digest = hashlib.sha256()
     root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
-        if "report" not in path.relative_to(root).parts[:1] and path.name != "cli.py":
+        place = path.relative_to(root).parts[0].removesuffix(".py")
+        if not room or place in (room, *SHARED_CODE) or (place == "models" and STAGES.index(room) >= 4):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -105,6 +105,15 @@ def test_rooms_one_by_one_and_interrupt(project: Path) -> None:
     assert report.returncode == 0, report.stderr
     assert (project / "run" / "report.html").is_file()
 
+    # A report of what is there is made although the configuration has changed since, and says so.
+    report = phonograph("report", "tiny.toml", "-o", "run", "--set", "sampling.n=4", folder=project)
+    assert report.returncode == 0, report.stderr
+    assert "shown as it is" in report.stderr
+    assert "other inputs or other code" in (project / "run" / "report.html").read_text()
+    nothing = phonograph("report", "tiny.toml", "-o", "fresh", folder=project)
+    assert nothing.returncode == 2
+    assert "no room is finished" in nothing.stderr
+
     command = [sys.executable, "-m", "phonograph", "run", "tiny.toml", "-o", "run"]
     with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(2.5)

@@ -47,7 +47,7 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any]) -> 
         explanations=(result.explanation,) if result.explanation else (),
         curve=result.curve,
         target=config.training.targets[0],
-        warnings=tuple(all_warnings(result)),
+        warnings=(*all_warnings(result), *_outdated(context)),
         limits=_limits(context),
         manifest=manifest,
         config_toml=to_toml(config),
@@ -72,6 +72,11 @@ def all_warnings(result: RunResult) -> Iterator[tuple[str, str]]:
     for item in result.statistics:
         for sentence in failed_checks(item):
             yield "sampling", sentence
+
+
+def _outdated(context: Context) -> list[tuple[str, str]]:
+    text = "this room was made with another configuration, other inputs or other code than the present ones"
+    return [(room, text) for room in context.folder.outdated]
 
 
 def _limits(context: Context) -> tuple[str, ...]:

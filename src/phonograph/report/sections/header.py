@@ -23,6 +23,7 @@ from phonograph.report.words import (
     property_symbol,
     sentence_case,
 )
+from phonograph.types import Explanation
 
 
 def header(material: ReportMaterial) -> Markup:
@@ -116,8 +117,20 @@ def _bond(material: ReportMaterial) -> Markup | None:
     return _tile(
         "most important bond",
         join(pair_words(first.species_pair), tag("small", f" {fixed(first.distance_A, 2)} Å")),
-        f"importance {fixed(first.importance, 2)}; seeds agree at ρ = {fixed(found.stability, 2)}",
+        f"importance {fixed(first.importance, 2)}; seeds agree at ρ = {fixed(found.stability, 2)}{_controls(found)}",
     )
+
+
+def _controls(found: Explanation) -> str:
+    """Say in how many controls the explanation beats random masks and random weights alike."""
+    of = {(row.subject, row.kept_share): row for row in found.fidelity}
+    shares = [share for subject, share in of if subject == "explanation"]
+    rivals = [name for name in ("random_mask", "random_weights") if all((name, share) in of for share in shares)]
+    if not shares or not rivals:
+        return ""
+    kept = sum(all(of["explanation", s].sufficiency < of[rival, s].sufficiency for rival in rivals) for s in shares)
+    removed = sum(all(of["explanation", s].necessity > of[rival, s].necessity for rival in rivals) for s in shares)
+    return f"; passes {kept + removed} of {2 * len(shares)} controls"
 
 
 def _curve(material: ReportMaterial) -> Markup | None:
