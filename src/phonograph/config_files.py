@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -91,10 +92,10 @@ def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     plain = {key: value for key, value in table.items() if key not in ("sampling", "labels")}
     if _table(table, "training").get("mode") == "paper":
         plain["training"] = _with_published_defaults(_table(table, "training"))
-    config = from_table(Config, plain, "")
+    # Made first: names of sampled and of brought sets refer to each other, so they are checked together.
     sampling = _parse_sampling(_table(table, "sampling"), folder)
     labels = _parse_labels(_table(table, "labels"))
-    return replace(config, sampling=sampling, labels=labels, folder=folder)
+    return from_table(Config, plain, "", sampling=sampling, labels=labels, folder=folder)
 
 
 def _with_published_defaults(training: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -169,6 +170,29 @@ def _parse_labels(table: Mapping[str, Any]) -> LabelsConfig:
         engines.append(from_table(LABELLERS[name], {k: v for k, v in entry.items() if k != "engine"}, where))
     plain = from_table(LabelsConfig, {k: v for k, v in table.items() if k != "engines"}, "labels")
     return replace(plain, engines=tuple(engines))
+
+
+def relocated(config: Config, folder: Path) -> Config:
+    """Return ``config`` with every file named relative to ``folder``, so that its TOML text can be run from there."""
+
+    def moved(name: str) -> str:
+        return os.path.relpath(config.path(name), folder.absolute()) if name else ""
+
+    sets = [
+        replace(item, composition=replace(item.composition, end_member_file=moved(item.composition.end_member_file)))
+        if item.composition is not None
+        else item
+        for item in config.sampling.sets
+    ]
+    brought = [replace(item, structures=moved(item.structures), labels=moved(item.labels)) for item in config.data.sets]
+    return replace(
+        config,
+        crystal=replace(config.crystal, file=moved(config.crystal.file)),
+        phonons=replace(config.phonons, file=moved(config.phonons.file)),
+        sampling=replace(config.sampling, sets=tuple(sets)),
+        data=replace(config.data, sets=tuple(brought)),
+        folder=folder,
+    )
 
 
 def to_toml(config: Config) -> str:

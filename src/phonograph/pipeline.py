@@ -10,9 +10,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from phonograph.atomic import write_text
 from phonograph.config import Config
-from phonograph.config_files import read_config, to_toml
+from phonograph.config_files import read_config
 from phonograph.errors import ConfigurationError
 from phonograph.run_folder import STAGES, RoomNotFinished, open_run
 from phonograph.steps.context import Context, RunResult, Say
@@ -86,7 +85,6 @@ def run(
             say=say or (lambda text: None),
             workers=config.workers or os.cpu_count() or 1,
         )
-        write_text(folder.path / "config.resolved.toml", to_toml(config))
         return finish(context, _run_rooms(context, upto), with_report=upto in ("all", "report"))
 
 

@@ -17,8 +17,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from phonograph import __version__
 from phonograph.atomic import write_text
-from phonograph.errors import ConfigurationError, InputFileError
+from phonograph.errors import ConfigurationError, InputFileError, UserError
 from phonograph.plain_json import read_json
 
 STAGES = ("phonons", "sampling", "labels", "graphs", "training", "evaluation", "explanation", "thermal")
@@ -99,7 +100,13 @@ class RunFolder:
         # An empty key marks the room as unfinished while it is being made, and remembers what lay there.
         write_text(folder / RECORD, json.dumps({"key": "", "seconds": 0.0, "files": earlier}))
         begun = time.time()
-        value = make(folder)
+        try:
+            value = make(folder)
+        except UserError:
+            # A mistake told before anything was written leaves the earlier result as it stood.
+            if record is not None and _intact(folder, earlier):
+                write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+            raise
         self.seconds[name], self.reused[name] = time.perf_counter() - started, False
         _remove_stale(folder, earlier, begun, keep)
         self._finish(folder, key, self.seconds[name], keep)
@@ -123,7 +130,8 @@ class RunFolder:
             "room": name,
             "settings": settings,
             "after": {earlier: self.keys[earlier] for earlier in after},
-            "inputs": {path.name: file_hash(path) for path in inputs},
+            # A list: files of different folders may have the same name.
+            "inputs": [[path.name, file_hash(path)] for path in inputs],
             "code": code_hash(name),
             "versions": package_versions(),
         }
@@ -177,6 +185,8 @@ def open_run(path: Path, *, only_load: bool = False) -> Iterator[RunFolder]:
     """
     if path.exists() and not path.is_dir():
         raise InputFileError(f"the output {path} is a file; choose a folder with -o")
+    if only_load and not path.is_dir():
+        raise InputFileError(f"no room is finished in {path}; make it with: phonograph run CONFIG.toml -o RUN")
     try:
         path.mkdir(parents=True, exist_ok=True)
         stream = (path / ".lock").open("a+")
@@ -220,8 +230,8 @@ def code_hash(room: str = "") -> str:
 @cache
 def package_versions() -> Mapping[str, str]:
     """Return the versions of the libraries whose numbers enter a result."""
-    versions = {"python": platform.python_version()}
-    for package in ("phonograph", *PACKAGES):
+    versions = {"python": platform.python_version(), "phonograph": __version__}
+    for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -14,7 +14,7 @@ from phonograph.errors import ConfigurationError
 Settings = TypeVar("Settings")
 
 
-def from_table(cls: type[Settings], table: Mapping[str, Any], where: str) -> Settings:
+def from_table(cls: type[Settings], table: Mapping[str, Any], where: str, **made: Any) -> Settings:
     """Build the dataclass ``cls`` from a TOML table.
 
     Parameters
@@ -25,6 +25,8 @@ def from_table(cls: type[Settings], table: Mapping[str, Any], where: str) -> Set
         What the TOML file holds under ``where``.
     where
         Name of the table, for error messages.
+    **made
+        Fields that are not plain and have been made already.
 
     Raises
     ------
@@ -41,10 +43,10 @@ def from_table(cls: type[Settings], table: Mapping[str, Any], where: str) -> Set
     hints = typing.get_type_hints(cls)
     values = {name: convert(table[name], hints[name], _join(where, name)) for name in known if name in table}
     for name, item in known.items():
-        if name not in table and item.default is MISSING and item.default_factory is MISSING:
+        if name not in table and name not in made and item.default is MISSING and item.default_factory is MISSING:
             raise ConfigurationError(f"{_join(where, name)} is required: {item.metadata.get('help', '')}")
     try:
-        return cls(**values)
+        return cls(**values, **made)
     except ConfigurationError as error:
         # The object names itself by class; the user knows it by its table.
         raise ConfigurationError(str(error).replace(f"{cls.__name__}.", f"{where}." if where else "", 1)) from error

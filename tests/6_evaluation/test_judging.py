@@ -179,6 +179,20 @@ def test_no_labels_at_all_is_one_sentence(world) -> None:
         evaluate(world.fitted("phonon"), world.graphs["phonon"], with_values(world.labels, values))
 
 
+def test_a_collection_without_labels_is_counted_and_the_others_are_judged(world) -> None:
+    """A set whose labels all failed does not stop the run."""
+    values = np.array(world.labels.column("band_gap_eV").values)
+    values[[sample.startswith("random") for sample in world.labels.sample_ids]] = np.nan
+    collections = {name: (world.graphs[name], world.splits[name][0]) for name in ("phonon", "random")}
+    fitted = world.fitted("phonon", 0)
+    evaluation = cross_test([fitted], collections, with_values(world.labels, values))
+    sizes = {m.tested_on: m.n for m in networks(evaluation, split="test", scope="all")}
+    assert sizes == {"phonon": len(fitted.split.test), "random": 0}
+    assert any("of 'random' have no label and are left out" in warning for warning in evaluation.warnings)
+    with pytest.raises(DataError, match="none of the 120 samples of 'phonon, random' has a label"):
+        cross_test([fitted], collections, with_values(world.labels, np.full(len(values), np.nan)))
+
+
 def test_missing_training_labels_drop_the_baseline_and_say_so(world) -> None:
     fitted = world.fitted("phonon", 0)
     keep = set(fitted.split.test)

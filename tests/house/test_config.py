@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phonograph.config_files import parse_config, read_config, to_toml
+from phonograph.config_files import parse_config, read_config, relocated, to_toml
 from phonograph.errors import ConfigurationError, InputFileError, UserError
 from phonograph.template import write_template
 
@@ -26,6 +26,26 @@ def test_quickstart_reads_and_survives_a_round_trip() -> None:
 @pytest.mark.parametrize("example", sorted(QUICKSTART.parent.glob("*.toml")), ids=lambda path: path.name)
 def test_every_shipped_configuration_reads(example: Path) -> None:
     read_config(example)
+
+
+def test_a_collection_may_mix_sampled_and_brought_sets(tmp_path: Path) -> None:
+    table = {
+        "sampling": {"sets": [SET]},
+        "data": {"sets": [{"name": "mine", "structures": "mine.extxyz"}]},
+        "training": {"collections": {"both": ["a", "mine"]}},
+    }
+    assert parse_config(table, tmp_path).collections == {"both": ("a", "mine")}
+
+
+def test_a_relocated_configuration_finds_the_same_files(tmp_path: Path) -> None:
+    config = read_config(QUICKSTART)
+    text = to_toml(relocated(config, tmp_path))
+    again = parse_config(tomllib.loads(text), tmp_path)
+    assert again.path(again.crystal.file).samefile(config.path(config.crystal.file))
+    alloy = again.sampling.sets[-1].composition
+    assert alloy is not None
+    assert alloy.end_member is not None
+    assert alloy.end_member.formula == "Ag3IS"
 
 
 def test_override_reaches_every_level() -> None:

@@ -63,7 +63,10 @@ def evaluate(
         has no label at all.
     """
     name = tested_on or fitted.trained_on
-    return _judge([fitted], {name: (graphs, split or fitted.split)}, labels, parts=PARTS)
+    split = split or fitted.split
+    for part in PARTS:
+        _need_labels(fitted, labels, getattr(split, part), part, name)
+    return _judge([fitted], {name: (graphs, split)}, labels, parts=PARTS)
 
 
 def cross_test(
@@ -85,7 +88,8 @@ def cross_test(
         Name → (graphs, split).  The split is one :class:`~phonograph.types.Split` for all models, or a mapping
         from training seed to split.  The names become ``tested_on``.
     labels
-        Labels of all samples; holes (NaN) are left out and counted in the warnings.
+        Labels of all samples; holes (NaN) are left out and counted in the warnings; a part that holds nothing
+        else gives lines with n = 0.
     own_parts
         Further parts that a model is judged on in the collection it was trained on.
     paper_filter
@@ -103,12 +107,14 @@ def cross_test(
     Raises
     ------
     DataError
-        A sample used to fit a model would count as its test, a sample has no graph, or a part has no label.
+        A sample used to fit a model would count as its test, a sample has no graph, or no part at all has a label.
     """
     if not fits or not collections:
         raise DataError(
             f"a cross-test needs at least one model and one collection; got {len(fits)} and {len(collections)}"
         )
+    samples = tuple(sample for graphs, _ in collections.values() for sample in graphs.sample_ids)
+    _need_labels(fits[0], labels, samples, "", ", ".join(collections))
     paper = PaperFilter() if paper_filter else None
     return _judge(fits, collections, labels, own_parts=() if paper else own_parts, paper=paper, progress=progress)
 
@@ -257,11 +263,6 @@ def _predict_part(
     places = _places(samples, index.place[tested_on], tested_on, part)
     truth = labels.aligned(fitted.target, samples)
     known = np.isfinite(truth)
-    if len(samples) and not known.any():
-        raise DataError(
-            f"none of the {len(samples)} {part} samples of {tested_on!r} has a label {fitted.target!r}; "
-            "label them first, or check that the sample ids agree"
-        )
     if not known.all():
         counts = (int((~known).sum()), len(samples))
         notes.holes.setdefault((fitted.target, tested_on, part), []).append(counts)
@@ -282,6 +283,15 @@ def _predict_part(
         truth=truth[known],
         prediction=predict(fitted, graphs.select(places[known])) if len(chosen) else np.zeros(0),
     )
+
+
+def _need_labels(fitted: Fitted, labels: Labels, samples: Sequence[str], part: str, tested_on: str) -> None:
+    if len(samples) and not np.isfinite(labels.aligned(fitted.target, samples)).any():
+        what = f"{part} samples" if part else "samples"
+        raise DataError(
+            f"none of the {len(samples)} {what} of {tested_on!r} has a label {fitted.target!r}; "
+            "label them first, or check that the sample ids agree"
+        )
 
 
 def _split_of(collection: Collection, fitted: Fitted, tested_on: str) -> Split:

@@ -45,7 +45,11 @@ def phonons_step(context: Context, result: RunResult) -> RunResult:
 
     phonons = context.folder.room(
         "phonons",
-        {"crystal": to_table(config.crystal), "phonons": to_table(config.phonons), "seed": config.seed},
+        {
+            "crystal": _without_paths(to_table(config.crystal)),
+            "phonons": _without_paths(to_table(config.phonons)),
+            "seed": config.seed,
+        },
         inputs=[path for path in inputs if path.is_file()],
         make=make,
         load=load_phonons,
@@ -103,7 +107,11 @@ def sampling_step(context: Context, result: RunResult) -> RunResult:
 
     sets, statistics = context.folder.room(
         "sampling",
-        {"sets": _plain_sets(context), "data": to_table(config.data), "seed": config.seed},
+        {
+            "sets": _plain_sets(context),
+            "data": [_without_paths(to_table(item)) for item in config.data.sets],
+            "seed": config.seed,
+        },
         after=["phonons"] if result.phonons is not None else [],
         inputs=_brought_files(context),
         make=make,
@@ -114,9 +122,17 @@ def sampling_step(context: Context, result: RunResult) -> RunResult:
 
 def _plain_sets(context: Context) -> list[Any]:
     return [
-        [item.name, item.n, item.sampler_name, to_table(item.sampler), to_table(item.composition)]
+        [item.name, item.n, item.sampler_name, to_table(item.sampler), _without_paths(to_table(item.composition))]
         for item in context.config.sampling.sets
     ]
+
+
+def _without_paths(table: Any) -> Any:
+    """Leave out where files lie: their names and content, hashed, decide a result."""
+    paths = ("file", "structures", "labels", "end_member_file")
+    if not isinstance(table, dict):
+        return table
+    return {key: Path(value).name if key in paths else value for key, value in table.items()}
 
 
 def _brought_files(context: Context) -> list[Path]:

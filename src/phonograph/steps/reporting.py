@@ -12,7 +12,7 @@ from typing import Any
 
 from phonograph.atomic import write_text
 from phonograph.citation import works
-from phonograph.config_files import to_toml
+from phonograph.config_files import relocated, to_toml
 from phonograph.files.structures import read_structure
 from phonograph.report import ReportMaterial, write_report
 from phonograph.run_folder import RECORD, STAGES, code_hash, file_hash, package_versions
@@ -21,17 +21,24 @@ from phonograph.steps.context import Context, RunResult
 
 
 def finish(context: Context, result: RunResult, *, with_report: bool) -> RunResult:
-    """Write ``manifest.json`` and, where asked, ``report.html``; return the result with its summary line."""
+    """Write ``config.resolved.toml``, ``manifest.json`` and, where asked, ``report.html``; add the summary line.
+
+    Written last, the first two describe what the folder holds: a mistake that stops a run, and a report of rooms
+    that another configuration made, leave those of the run before.
+    """
     path = context.folder.path
     manifest = _manifest(context, result)
-    write_text(path / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    config_toml = to_toml(relocated(context.config, path))
+    if not context.folder.outdated:
+        write_text(path / "config.resolved.toml", config_toml)
+        write_text(path / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     if with_report:
-        write_report(_material(context, result, manifest), path / "report.html")
+        write_report(_material(context, result, manifest, config_toml), path / "report.html")
         result = replace(result, report=path / "report.html")
     return replace(result, summary=_summary(context, result))
 
 
-def _material(context: Context, result: RunResult, manifest: dict[str, Any]) -> ReportMaterial:
+def _material(context: Context, result: RunResult, manifest: dict[str, Any], config_toml: str) -> ReportMaterial:
     config = context.config
     crystal = read_structure(config.path(config.crystal.file)) if config.crystal.file else None
     return ReportMaterial(
@@ -50,7 +57,7 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any]) -> 
         warnings=(*all_warnings(result), *_outdated(context)),
         limits=_limits(context),
         manifest=manifest,
-        config_toml=to_toml(config),
+        config_toml=config_toml,
         citations=works(_cited(context)),
     )
 

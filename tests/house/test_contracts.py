@@ -1,0 +1,114 @@
+"""The contract checks pass for what we ship and fail, with a sentence, for what breaks a promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+import phonograph as pg
+from phonograph.graphs import build_graphs
+from phonograph.testing import (
+    check_explainer,
+    check_graph_model,
+    check_labeller,
+    check_sampler,
+    cubic_antiperovskite,
+    displaced,
+    fcc,
+)
+from phonograph.types import Configurations, Crystal, Fitted, FloatArray, GraphSet, LabelResult
+
+
+def test_shipped_laws_keep_the_contract() -> None:
+    for sampler in (
+        pg.PaperEq2Sampler(),
+        pg.PaperEq2Sampler(law="one-sided"),
+        pg.MatchedRandomSampler(match="x", rms_A=(("Ag", 0.2), ("S", 0.1), ("Br", 0.1))),
+    ):
+        check_sampler(sampler, cubic_antiperovskite())
+
+
+@dataclass(frozen=True, kw_only=True)
+class DependsOnN:
+    """Draws all samples from one stream, so that sample i depends on n."""
+
+    def sample(self, reference: pg.Phonons | Crystal, n: int, seed: int) -> Configurations:
+        assert isinstance(reference, Crystal)
+        plain = displaced(reference, n, seed=seed)
+        order = np.random.default_rng(seed + n).normal(size=plain.positions_A.shape)
+        return replace(plain, positions_A=plain.positions_A + 0.01 * order)
+
+
+def test_a_sampler_that_depends_on_n_is_found() -> None:
+    with pytest.raises(AssertionError, match="depend on"):
+        check_sampler(DependsOnN(), cubic_antiperovskite())
+
+
+def test_shipped_labellers_keep_the_contract() -> None:
+    copper = fcc("Cu", 3.61)
+    check_labeller(pg.EmtLabeller(), displaced(copper, 1, rms_A=0.05).crystal(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DependsOnOrigin:
+    provides: tuple[str, ...] = ("height_A",)
+    engine: str = "origin 1.0"
+
+    def label(self, crystal: Crystal) -> LabelResult:
+        return LabelResult(values={"height_A": float(crystal.positions_A[:, 2].mean())})
+
+
+def test_a_labeller_that_depends_on_the_origin_is_found() -> None:
+    with pytest.raises(AssertionError, match="changes by"):
+        check_labeller(DependsOnOrigin(), cubic_antiperovskite())
+    with pytest.raises(AssertionError, match="promised but not given"):
+        check_labeller(replace(DependsOnOrigin(), provides=("height_A", "width_A")), cubic_antiperovskite())
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_the_papers_networks_keep_the_contract(number: int) -> None:
+    from phonograph.models import architecture
+
+    check_graph_model(architecture(number, hidden_channels=8))
+
+
+def test_a_network_that_depends_on_atom_order_is_found() -> None:
+    import torch
+
+    class FirstAtom(torch.nn.Module):
+        def forward(self, batch):  # type: ignore[no-untyped-def]
+            first = torch.searchsorted(batch.batch, torch.arange(batch.n_graphs))
+            return batch.aggregate(batch.x)[first, 0]
+
+    class FirstAtomNet:
+        def build(self, features: int, seed: int) -> torch.nn.Module:
+            return FirstAtom()
+
+    with pytest.raises(AssertionError, match="atom order must not matter"):
+        check_graph_model(FirstAtomNet())
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Fitted, GraphSet]:
+    """A small network and a graph to explain."""
+    graphs = build_graphs(displaced(cubic_antiperovskite(), 12), pg.GraphSpec(cutoff_A=5.0))
+    split = pg.make_split(graphs.sample_ids, graphs.groups)
+    values = np.array([graphs.select([i]).distance_A.min() for i in range(len(graphs))])
+    settings = pg.TrainingSettings(epochs=3)
+    model = pg.GraphConvNet(hidden_channels=8)
+    return pg.fit(graphs, values, split, model, settings, target="shortest_A", unit="Å"), graphs.select([0])
+
+
+def test_the_explainer_keeps_the_contract(trained: tuple[Fitted, GraphSet]) -> None:
+    check_explainer(pg.GNNExplainerSettings(removal="delete", epochs=5), *trained)
+
+
+def test_an_explainer_that_favours_a_direction_is_found(trained: tuple[Fitted, GraphSet]) -> None:
+    class OneWay:
+        def importance(self, fitted: Fitted, graph: GraphSet, seed: int) -> FloatArray:
+            return (graph.source > graph.target).astype(np.float64)
+
+    with pytest.raises(AssertionError, match="two directions"):
+        check_explainer(OneWay(), *trained)
