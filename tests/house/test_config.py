@@ -45,7 +45,7 @@ def test_a_relocated_configuration_finds_the_same_files(tmp_path: Path) -> None:
     alloy = again.sampling.sets[-1].composition
     assert alloy is not None
     assert alloy.end_member is not None
-    assert alloy.end_member.formula == "Ag3IS"
+    assert alloy.end_member.formula == "Ag3SI"
 
 
 def test_override_reaches_every_level() -> None:
