@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from phonograph.errors import ConfigurationError, UserError
 
@@ -36,8 +37,6 @@ _HELP = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 2 user error, 130 interrupted (resumable)."""
-    # A closed pipe (`phonograph doctor | head`) is not an error worth a traceback.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -62,12 +61,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"phonograph {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    _add_run(commands.add_parser("run", help="all eight rooms and the report"), "all")
-    for name, room in ROOM_COMMANDS.items():
-        number = list(ROOM_COMMANDS).index(name) + 1
-        _add_run(commands.add_parser(name, help=f"room {number}: {_HELP[name]}"), room)
-    _add_run(commands.add_parser("report", help="report.html from what the run folder holds"), "report")
-    init = commands.add_parser("init", help="write a commented configuration for a structure file")
+    _add_run(commands, "run", "all eight rooms and the report; only what changed is computed again", "all")
+    for number, (name, room) in enumerate(ROOM_COMMANDS.items(), start=1):
+        _add_run(commands, name, f"room {number}: {_HELP[name]}", room)
+    _add_run(commands, "report", "report.html from what the run folder holds", "report")
+    init = commands.add_parser(
+        "init",
+        help="write a commented configuration for a structure file",
+        description="Write a commented configuration, every option with its help; an existing file is kept.",
+    )
     init.add_argument("structure", type=Path, help="POSCAR, CONTCAR, .vasp, .cif, .extxyz or phonopy.yaml")
     init.add_argument("-o", "--output", type=Path, default=Path("phonograph.toml"), help="file to write")
     init.set_defaults(function=_init)
@@ -76,7 +78,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(parser: argparse.ArgumentParser, upto: str) -> None:
+def _add_run(commands: Any, name: str, text: str, upto: str) -> None:
+    more = " (and whatever earlier rooms are not finished)" if upto in ROOM_COMMANDS.values() else ""
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}{more}.")
     parser.add_argument("config", type=Path, metavar="CONFIG.toml", help="the configuration")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument(
@@ -108,9 +112,18 @@ def _init(options: argparse.Namespace) -> int:
     return 0
 
 
+def _end_with_the_reader() -> None:
+    """Let a closed pipe (`phonograph doctor | head`) end a command that only prints.
+
+    Not for runs: there the same signal would come from the pipe of a worker that died, and end the run.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from phonograph.doctor import as_text, examine
 
+    _end_with_the_reader()
     findings = examine()
     print(as_text(findings))  # noqa: T201
     return 2 if any(finding.required and not finding.found for finding in findings) else 0
@@ -119,6 +132,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _cite(options: argparse.Namespace) -> int:
     from phonograph.citation import works
 
+    _end_with_the_reader()
     print("\n".join(works()))  # noqa: T201
     return 0
 

@@ -225,6 +225,16 @@ class ThermalConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "thermal")
+        if not self.temperatures_K or len(set(self.temperatures_K)) != len(self.temperatures_K):
+            raise ConfigurationError(
+                f"thermal.temperatures_K must name at least one temperature, and each once; "
+                f"got {list(self.temperatures_K)}"
+            )
+        if self.check_labels > self.n:
+            raise ConfigurationError(
+                f"thermal.check_labels must be at most thermal.n = {self.n}, of which it labels the first; "
+                f"got {self.check_labels}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +259,7 @@ class Config:
     def __post_init__(self) -> None:
         check_options(self)
         _check_names(self)
+        _check_force_constants(self)
 
     def path(self, name: str) -> Path:
         """Return ``name`` relative to the configuration's folder."""
@@ -291,6 +302,19 @@ def _check_names(config: Config) -> None:
         if collection and known and collection not in known:
             raise ConfigurationError(f"{section}.collection must be one of {', '.join(known)}; got {collection!r}")
     _check_targets(config)
+
+
+def _check_force_constants(config: Config) -> None:
+    """Refuse choices that could not take effect."""
+    if config.thermal.force_constants == "renormalised" and config.phonons.renormalisation is None:
+        raise ConfigurationError(
+            'thermal.force_constants = "renormalised" needs a [phonons.renormalisation] table that says how; add one'
+        )
+    if config.phonons.file and config.crystal.relaxation is not None:
+        raise ConfigurationError(
+            "[crystal.relaxation] would move the crystal away from the one that the force constants of phonons.file "
+            "belong to; give the relaxed structure as crystal.file and remove the table"
+        )
 
 
 def _check_targets(config: Config) -> None:

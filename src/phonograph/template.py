@@ -9,6 +9,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from phonograph.atomic import write_text
 from phonograph.config import (
     LABELLERS,
@@ -28,19 +30,47 @@ from phonograph.types import Crystal
 
 WIDTH = 110
 
+LONG_ENOUGH_A = 9.0
+"""Edges of the proposed supercell are this long, Å, where :data:`MOST_ATOMS` allows it."""
+
+MOST_ATOMS = 64
+"""Most atoms of the proposed supercell, so that a first run takes minutes."""
+
+METALS = frozenset(
+    "Li Be Na Mg Al K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Cs Ba La Ce Pr Nd "
+    "Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb".split()
+)
+"""A crystal of these elements alone is taken for a metal."""
+
 
 def write_template(structure: Path, output: Path) -> None:
     """Read ``structure`` (so that a bad file is told at once) and write a commented configuration for it."""
     from phonograph.files.structures import read_structure
 
     crystal = read_structure(structure)
-    name = os.path.relpath(structure.absolute(), output.absolute().parent)
-    write_text(output, template(crystal, name))
+    folder = output.absolute().parent
+    name = os.path.relpath(structure.absolute(), folder)
+    supercell, forces = _of_phonopy(structure)
+    write_text(output, template(crystal, name, supercell, os.path.relpath(forces, folder) if forces else ""))
 
 
-def template(crystal: Crystal, file: str) -> str:
-    """Return the configuration for ``crystal`` as TOML text; every line not commented out is a choice made."""
-    supercell = _about_forty_atoms(len(crystal))
+def template(
+    crystal: Crystal, file: str, supercell: tuple[int, ...] | None = None, force_constants_file: str = ""
+) -> str:
+    """Return the configuration for ``crystal`` as TOML text; every line not commented out is a choice made.
+
+    Parameters
+    ----------
+    crystal, file
+        The crystal, and its file as the configuration is to name it.
+    supercell
+        Three multiples or nine integers (rows); without one, the smallest with all edges of 9 Å or more and at most
+        :data:`MOST_ATOMS` atoms.
+    force_constants_file
+        Force constants that are there already.
+    """
+    supercell = supercell or _multiples(crystal)
+    metal = METALS.issuperset(crystal.symbols)
     parts = [
         f"# Phonograph configuration for {crystal.formula} ({len(crystal)} atoms in the file's cell).",
         "# Run it:  phonograph run THIS_FILE -o runs/NAME      Change one value:  --set sampling.n=200",
@@ -49,11 +79,13 @@ def template(crystal: Crystal, file: str) -> str:
         "",
         "[crystal]",
         *_lines(CrystalConfig(file=file, supercell=supercell)),
+        f"# {_size(crystal, supercell)}",
+        *([] if metal else ["# Band gaps are those at its Γ point: choose one that folds both band edges onto Γ."]),
         "# Symmetry-kept relaxation before the phonons; take the '#' off to use it.",
         *_commented("[crystal.relaxation]", Relaxation()),
         "",
         "[phonons]",
-        *_lines(PhononsConfig(), skip=("forces", "renormalisation")),
+        *_lines(PhononsConfig(file=force_constants_file), skip=("forces", "renormalisation")),
         "[phonons.forces]",
         *_lines(PhononsConfig().forces),
         "# Renormalisation at temperature: needed where the crystal has imaginary modes at 0 K.",
@@ -64,11 +96,11 @@ def template(crystal: Crystal, file: str) -> str:
         *_sets(),
         "[labels]",
         *_lines(LabelsConfig(), skip=("engines",)),
-        *_engines(),
+        *_engines(metal),
         "[graphs]",
         *_lines(Config().graphs),
         "",
-        *_training(),
+        *_training(metal),
         "[evaluation]",
         *_lines(Config().evaluation),
         "",
@@ -88,9 +120,42 @@ def template(crystal: Crystal, file: str) -> str:
 _TABLES = tuple(item.name for item in fields(Config) if item.name not in ("title", "seed", "workers"))
 
 
-def _about_forty_atoms(atoms: int) -> tuple[int, int, int]:
-    multiple = max(1, min(4, round((40 / atoms) ** (1 / 3))))
-    return (multiple, multiple, multiple)
+def _of_phonopy(structure: Path) -> tuple[tuple[int, ...] | None, Path | None]:
+    """Return the supercell that a phonopy YAML file names, and the force constants in it or beside it."""
+    from phonograph.files.phonopy_yaml import read_phonopy_yaml
+    from phonograph.files.structures import structure_format
+
+    if structure_format(structure) != "phonopy":
+        return None, None
+    file = read_phonopy_yaml(structure)
+    # phonopy's matrix is the transpose of ours.
+    rows = None if file.supercell_matrix is None else tuple(int(x) for x in file.supercell_matrix.T.ravel())
+    if rows is not None and not any(rows[k] for k in (1, 2, 3, 5, 6, 7)):
+        rows = (rows[0], rows[4], rows[8])
+    if file.force_constants_eV_per_A2 is not None:
+        return rows, structure.absolute()
+    beside = (structure.absolute().parent / name for name in ("FORCE_SETS", "FORCE_CONSTANTS", "force_constants.hdf5"))
+    return rows, next((path for path in beside if path.is_file()), None)
+
+
+def _multiples(crystal: Crystal) -> tuple[int, ...]:
+    """Lengthen the shortest edges, equal ones together, until all are long enough or the cell is too large."""
+    lengths = np.linalg.norm(crystal.cell_A, axis=1)
+    multiples = np.ones(3, dtype=int)
+    while (multiples * lengths).min() < LONG_ENOUGH_A:
+        edges = multiples * lengths
+        longer = multiples + (edges < 1.01 * edges.min())
+        if len(crystal) * longer.prod() > MOST_ATOMS:
+            break
+        multiples = longer
+    return tuple(int(multiple) for multiple in multiples)
+
+
+def _size(crystal: Crystal, supercell: tuple[int, ...]) -> str:
+    matrix = np.diag(supercell) if len(supercell) == 3 else np.reshape(supercell, (3, 3))
+    edges = ", ".join(f"{edge:.1f}" for edge in np.linalg.norm(matrix @ crystal.cell_A, axis=1))
+    atoms = len(crystal) * abs(round(float(np.linalg.det(matrix))))
+    return f"This supercell has {atoms} atoms and edges of {edges} Å."
 
 
 def _sets() -> list[str]:
@@ -104,17 +169,17 @@ def _sets() -> list[str]:
     return [*lines, f"# Other samplers: {', '.join(sorted(set(SAMPLERS) - set(choices.values())))}.", ""]
 
 
-def _engines() -> list[str]:
-    lines: list[str] = []
-    for name in ("chgnet", "tblite"):
+def _engines(metal: bool) -> list[str]:
+    lines = ["# A metal has no band gap, so that the energy is labelled and learned."] if metal else []
+    for name in ("chgnet",) if metal else ("chgnet", "tblite"):
         engine = LABELLERS[name]()
         lines += ["", "[[labels.engines]]", f'engine = "{name}"', f"# gives {', '.join(engine.provides)}"]
         lines += _lines(engine)
     return [*lines, ""]
 
 
-def _training() -> list[str]:
-    defaults = TrainingConfig()
+def _training(metal: bool) -> list[str]:
+    defaults = TrainingConfig(targets=("energy_eV_per_atom",)) if metal else TrainingConfig()
     return [
         "[training]",
         *_lines(defaults, skip=("collections", "study", "model", "settings")),
@@ -157,4 +222,6 @@ def _lines(settings: Any, skip: tuple[str, ...] = ()) -> list[str]:
 def _value(value: Any) -> str:
     import tomli_w
 
+    if isinstance(value, list):
+        return f"[{', '.join(_value(item) for item in value)}]"
     return tomli_w.dumps({"v": value}, multiline_strings=False).strip().removeprefix("v = ").replace("\n", " ")

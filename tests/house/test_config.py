@@ -99,6 +99,11 @@ def test_override_reaches_every_level() -> None:
             ("no engine gives 'colour'",),
         ),
         ({"training": {"collections": {"c": ["zz"]}}, "sampling": {"sets": [SET]}}, ("names the set 'zz'",)),
+        ({"thermal": {"temperatures_K": []}}, ("temperatures_K must name at least one",)),
+        ({"thermal": {"temperatures_K": [300, 300.0]}}, ("each once",)),
+        ({"thermal": {"n": 3, "check_labels": 4}}, ("check_labels must be at most", "got 4")),
+        ({"thermal": {"force_constants": "renormalised"}}, ("needs a [phonons.renormalisation]",)),
+        ({"phonons": {"file": "f"}, "crystal": {"relaxation": {}}}, ("would move the crystal",)),
         ({"thermal": {"collection": "zz"}, "sampling": {"sets": [SET]}}, ("thermal.collection must be one of",)),
     ],
 )
@@ -144,3 +149,24 @@ def test_template_is_a_valid_configuration(tmp_path: Path) -> None:
     commented = re.compile(r"^# (?=\[(?:crystal|phonons)\.re|\w+ = )", re.MULTILINE)
     output.write_text(commented.sub("", output.read_text()))
     assert read_config(output).phonons.renormalisation is not None
+
+
+def test_template_knows_metals_and_takes_the_supercell_of_a_phonopy_file(tmp_path: Path) -> None:
+    cell = "4.0 0 0\n0 4.0 0\n0 0 3.0\n"
+    (tmp_path / "POSCAR").write_text(f"tetragonal\n1.0\n{cell}Cu\n1\nDirect\n0 0 0\n")
+    write_template(tmp_path / "POSCAR", tmp_path / "metal.toml")
+    config = read_config(tmp_path / "metal.toml")
+    assert config.crystal.supercell == (3, 3, 3)  # 12, 12 and 9 Å: edges of equal length, not of equal number
+    assert config.training.targets == ("energy_eV_per_atom",)
+    assert "band_gap_eV" not in [name for engine in config.labels.engines for name in engine.provides]
+    (tmp_path / "phonopy_disp.yaml").write_text(
+        "phonopy:\n  version: 2.7.0\nsupercell_matrix:\n- [1, 1, 0]\n- [0, 2, 0]\n- [0, 0, 3]\n"
+        "unit_cell:\n  lattice:\n  - [4.0, 0.0, 0.0]\n  - [0.0, 4.0, 0.0]\n  - [0.0, 0.0, 3.0]\n"
+        "  points:\n  - symbol: Si\n    coordinates: [0.0, 0.0, 0.0]\n    mass: 28.0855\n"
+    )
+    (tmp_path / "FORCE_SETS").write_text("only its name counts here\n")
+    write_template(tmp_path / "phonopy_disp.yaml", tmp_path / "phonopy.toml")
+    config = read_config(tmp_path / "phonopy.toml")
+    assert config.crystal.supercell == (1, 0, 0, 1, 2, 0, 0, 0, 3)  # rows; phonopy writes columns
+    assert config.path(config.phonons.file) == tmp_path / "FORCE_SETS"
+    assert "has 6 atoms" in (tmp_path / "phonopy.toml").read_text()

@@ -25,6 +25,19 @@ def test_the_examples_of_extending_run() -> None:
         exec(compile(block, "docs/extending.md", "exec"), space)
 
 
+@pytest.mark.slow
+def test_the_examples_of_the_eight_rooms_build_on_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "0.0 0.5 0.5\n0.5 0.0 0.5\n0.5 0.5 0.0\n"
+    Path("POSCAR").write_text(f"rock salt\n5.64\n{rows}Na Cl\n1 1\nDirect\n0 0 0\n0.5 0.5 0.5\n")
+    space: dict[str, object] = {}
+    for page in sorted((ROOT / "docs").glob("[1-8]_*.md")):
+        for block in CODE.findall(page.read_text(encoding="utf-8")):
+            exec(compile(block.replace("n=100", "n=20"), page.name, "exec"), space)
+    assert {"phonons", "labels", "fitted", "evaluation", "explanation", "curve"} <= space.keys()
+    assert Path("bundle", "model.safetensors").is_file()
+
+
 def test_option_tables_are_current() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "docs" / "options.py"), "--check"], capture_output=True, text=True, check=False

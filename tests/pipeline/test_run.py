@@ -56,6 +56,12 @@ def test_whole_run_reuse_and_change(project: Path) -> None:
     assert changed.stdout.startswith("thermal in"), changed.stdout
     assert {row["n"] for row in rows(run / "8_thermal" / "curve.csv")} == {"9"}
 
+    # Labels that are tried again and do not change lead to no new training.
+    retried = phonograph(
+        "run", "tiny.toml", "-o", "run", "--set", "thermal.n=9", "--set", "labels.retry_failed=true", folder=project
+    )
+    assert retried.stdout.startswith("labels in"), retried.stdout
+
     # Two processes give the same numbers as one, and a fresh folder the same as the old one.
     fresh = phonograph("run", "tiny.toml", "-o", "other", "--set", "workers=2", folder=project)
     assert fresh.returncode == 0, fresh.stderr
@@ -68,7 +74,16 @@ def _check_files(run: Path) -> None:
     assert phonopy.load(run / "1_phonons" / "phonopy.yaml", log_level=0).force_constants is not None
     assert (run / "1_phonons" / "frequencies.csv").is_file()
     frame = (run / "2_sampling" / "phonon.extxyz").read_text().splitlines()[1]
-    for key in ("set=", "sampler=", "temperature_K=", "seed=", "index=", "group=", "displacement"):
+    for key in (
+        "set=",
+        "sampler=",
+        "statistics=quantum",
+        "temperature_K=",
+        "seed=",
+        "index=",
+        "group=",
+        "displacement",
+    ):
         assert key in frame, key
     labels = rows(run / "3_labels" / "labels.csv")
     assert len(labels) == 38
@@ -226,7 +241,7 @@ def test_output_that_cannot_be_written(project: Path) -> None:
 
 def test_small_commands(project: Path) -> None:
     assert phonograph("--version", folder=project).stdout.startswith("phonograph 0.")
-    assert "EXAMPLE" not in phonograph("--help", folder=project).stdout
+    assert "Room 2: displaced supercells" in phonograph("sample", "--help", folder=project).stdout
     assert "arXiv:2511.15222" in phonograph("cite", folder=project).stdout
     doctor = phonograph("doctor", folder=project)
     assert doctor.returncode == 0, doctor.stdout

@@ -102,6 +102,7 @@ def explain(
     found = test.fidelity(fitted, explainer, table[joined.rows], rankings, kept_shares)
     rank_correlation = stability(runs)
     told = (
+        *_fewer(len(work.graphs), n_configurations),
         *_warnings(joined, len(work.bonds), len(graphs) - len(same), len(seeds), rank_correlation),
         *verdicts(found, fitted.unit),
     )
@@ -222,6 +223,11 @@ def _symmetrised(importance: FloatArray, edges: UndirectedEdges) -> FloatArray:
             f"{values.shape} and {int((~((values >= 0) & (values <= 1))).sum())} numbers outside"
         )
     return np.bincount(edges.of_directed, weights=values, minlength=len(edges.key)) / 2.0
+
+
+def _fewer(found: int, asked: int) -> Iterator[str]:
+    if found < asked:
+        yield f"{found} configurations are explained, not {asked}: there are no more with the atoms of the reference"
 
 
 def _warnings(joined: Consensus, configurations: int, others: int, seeds: int, correlation: float) -> Iterator[str]:

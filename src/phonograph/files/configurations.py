@@ -32,9 +32,9 @@ def save_configurations(configurations: Configurations, path: str | os.PathLike[
     """Write a set as extended XYZ, and what that cannot hold as ``<name>.json`` beside it.
 
     Every frame has the columns ``species``, ``pos`` (Å, not wrapped) and, where known, ``displacement`` (Å), and
-    in its comment line Lattice, set, sampler, sample_id, index, group, seed and, where they are defined,
-    temperature_K, amplitude_A and fraction.  Numbers carry all their digits, so that reading them back gives the
-    same bits.  Both files are written atomically; the sidecar holds the SHA-256 of the other.
+    in its comment line Lattice, set, sampler, sample_id, index, group, seed and, where they are defined, statistics
+    (quantum or classical), temperature_K, amplitude_A and fraction.  Numbers carry all their digits, so that reading
+    them back gives the same bits.  Both files are written atomically; the sidecar holds the SHA-256 of the other.
 
     Raises
     ------
@@ -87,12 +87,21 @@ def _comment(configurations: Configurations, position: int, sample_id: str, know
     }
     if configurations.origin.seed is not None:
         words["seed"] = _seed_word(configurations.origin.seed)
+    statistics = _statistics(configurations.origin)
+    if statistics:
+        words["statistics"] = statistics
     for name in _PER_SAMPLE:
         value = float(getattr(configurations, name)[position])
         if np.isfinite(value):
             words[name] = value
     pairs = " ".join(f"{name}={_word(value)}" for name, value in words.items())
     return f'Lattice="{lattice}" Properties={properties} {pairs} pbc="T T T"'
+
+
+def _statistics(origin: Origin) -> str:
+    """Return ``"quantum"`` or ``"classical"`` for laws at a temperature, nothing for others."""
+    sampler = origin.settings.get("sampler")
+    return str(sampler.get("statistics", "")) if isinstance(sampler, Mapping) else ""
 
 
 def _seed_word(seed: int) -> int | str:

@@ -16,7 +16,16 @@ from phonograph.files.safety import listed
 _ENERGIES = ("energy", "REF_energy")
 _STRESSES = ("stress", "REF_stress")
 _CONVERTED = dict.fromkeys(_ENERGIES, "energy_eV_per_atom") | dict.fromkeys(_STRESSES, "hydrostatic_stress_GPa")
-_DESCRIPTIONS = NOT_LABELS | {"group", "id", "name", "temperature_K", "amplitude_A", "fraction", "comment"}
+_DESCRIPTIONS = NOT_LABELS | {
+    "group",
+    "id",
+    "name",
+    "temperature_K",
+    "amplitude_A",
+    "fraction",
+    "statistics",
+    "comment",
+}
 
 
 def info_labels(

@@ -22,6 +22,7 @@ from phonograph.files.structures import read_structure
 from phonograph.files.user_data import read_user_set
 from phonograph.labels import label
 from phonograph.phonons import compute_phonons, relax
+from phonograph.run_folder import file_hash
 from phonograph.sampling import MatchedRandomSampler, sample, set_statistics
 from phonograph.steps.context import Context, RunResult
 from phonograph.tables import to_table
@@ -197,7 +198,7 @@ def labels_step(context: Context, result: RunResult) -> RunResult:
     labels = context.folder.room(
         "labels",
         {
-            "engines": [[type(engine).__name__, engine.engine, to_table(engine)] for engine in config.labels.engines],
+            "engines": plain_engines(context),
             # An explicit retry must not be answered with the holes of the last time.
             "retry": os.urandom(8).hex() if config.labels.retry_failed else "",
         },
@@ -206,7 +207,14 @@ def labels_step(context: Context, result: RunResult) -> RunResult:
         make=make,
         load=lambda folder: load_labels(folder / "labels.csv"),
     )
+    # What later rooms depend on is the labels themselves: a retry that finds nothing new changes nothing.
+    context.folder.keys["labels"] = file_hash(context.folder.path / "3_labels" / "labels.csv")
     return replace(result, labels=labels)
+
+
+def plain_engines(context: Context) -> list[Any]:
+    """Return the engines with their versions and settings, as plain values."""
+    return [[type(engine).__name__, engine.engine, to_table(engine)] for engine in context.config.labels.engines]
 
 
 def label_sets(context: Context, sets: Sequence[Configurations], engines: Sequence[Labeller]) -> Labels:

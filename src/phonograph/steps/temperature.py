@@ -11,7 +11,7 @@ from phonograph.files.structures import read_structure
 from phonograph.graphs import build_graphs
 from phonograph.sampling import sample
 from phonograph.steps.context import Context, RunResult
-from phonograph.steps.crystals import label_sets, phonons_at
+from phonograph.steps.crystals import label_sets, phonons_at, plain_engines
 from phonograph.tables import to_table
 from phonograph.thermal import predict_thermal
 from phonograph.types import Configurations, Fitted, Labels, Phonons, ThermalCurve
@@ -31,7 +31,12 @@ def thermal_step(context: Context, result: RunResult) -> RunResult:
 
     curve = context.folder.room(
         "thermal",
-        {"thermal": to_table(config.thermal), "graphs": to_table(config.graphs), "seed": config.seed},
+        {
+            "thermal": to_table(config.thermal),
+            "graphs": to_table(config.graphs),
+            "engines": plain_engines(context) if config.thermal.check_labels else [],
+            "seed": config.seed,
+        },
         after=["phonons", "labels", "training"],
         make=make,
         load=load_thermal,
