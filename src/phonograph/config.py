@@ -135,7 +135,8 @@ class StudyConfig:
     )
     outputs: tuple[str, ...] = option(
         ("paper", "linear"),
-        "'paper': as published (sigmoid or ReLU output, min–max scaling); 'linear': the same without the squashing.",
+        "'paper': sigmoid or ReLU output, as published; 'linear': the same without the squashing. Both with the "
+        "published min–max scaling of target and distances; all else as in [training.settings].",
         choices=("paper", "linear"),
     )
 
@@ -285,13 +286,22 @@ def _check_names(config: Config) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"set names must differ; {name!r} is used {names.count(name)} times")
-        if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
-            raise ConfigurationError(f"a set name may hold letters, digits, '-', '_' and '.'; got {name!r}")
+        _check_file_name("a set", name)
+    if "combined" in names and len(names) > 1 and not config.training.collections:
+        raise ConfigurationError(
+            "a set called 'combined' needs [training.collections], because their default uses that name for all sets; "
+            "rename the set or write the collections"
+        )
     for item in config.sampling.sets:
         match = getattr(item.sampler, "match", "")
         if item.sampler_name == "matched-random" and match not in names:
             raise ConfigurationError(f"set {item.name!r} matches {match!r}, which is no set; sets: {', '.join(names)}")
     for collection, members in config.training.collections.items():
+        _check_file_name("a collection", collection)
+        if not members or len(set(members)) != len(members):
+            raise ConfigurationError(
+                f"training.collections.{collection} must name at least one set, and each once; got {list(members)}"
+            )
         for member in members:
             if names and member not in names:
                 raise ConfigurationError(
@@ -302,6 +312,12 @@ def _check_names(config: Config) -> None:
         if collection and known and collection not in known:
             raise ConfigurationError(f"{section}.collection must be one of {', '.join(known)}; got {collection!r}")
     _check_targets(config)
+
+
+def _check_file_name(what: str, name: str) -> None:
+    """Refuse names that would be no, or another folder's, file name."""
+    if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
+        raise ConfigurationError(f"{what} name may hold letters, digits, '-', '_' and '.'; got {name!r}")
 
 
 def _check_force_constants(config: Config) -> None:

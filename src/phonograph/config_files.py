@@ -41,6 +41,8 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         A file that is missing, empty or not TOML.
     """
     source = Path(path)
+    if source.is_dir():
+        raise InputFileError(f"configuration {source} is a folder; expected a TOML file")
     if not source.is_file():
         raise InputFileError(f"configuration {source} not found; write one with: phonograph init STRUCTURE -o {source}")
     if source.stat().st_size > LARGEST_CONFIG_BYTES:
@@ -92,6 +94,10 @@ def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     plain = {key: value for key, value in table.items() if key not in ("sampling", "labels")}
     if _table(table, "training").get("mode") == "paper":
         plain["training"] = _with_published_defaults(_table(table, "training"))
+    if "temperature_K" in _table(_table(table, "thermal"), "sampler"):
+        raise ConfigurationError(
+            "thermal.sampler.temperature_K would have no effect; the temperatures are thermal.temperatures_K"
+        )
     # Made first: names of sampled and of brought sets refer to each other, so they are checked together.
     sampling = _parse_sampling(_table(table, "sampling"), folder)
     labels = _parse_labels(_table(table, "labels"))
@@ -200,6 +206,7 @@ def to_toml(config: Config) -> str:
     import tomli_w
 
     table = to_table(config)
+    del table["thermal"]["sampler"]["temperature_K"]
     table["sampling"]["sets"] = [
         {
             "name": item.name,

@@ -30,3 +30,7 @@ class DataError(UserError):
 
 class MissingEngineError(UserError):
     """An optional engine that is not installed; the sentence says how to install it."""
+
+
+class WorkerError(UserError, RuntimeError):
+    """A worker process that died (killed, out of memory); what others finished is kept."""

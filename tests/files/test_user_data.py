@@ -184,6 +184,16 @@ def test_folder_of_files_in_natural_order(tmp_path):
         read_user_set("mine", folder, table(tmp_path, "file,band_gap_eV\ns1.vasp,1\ns1,2\n"))
 
 
+def test_folder_of_poscars_without_suffix(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"POSCAR_{number}").write_text(EXAMPLE)
+    csv = table(tmp_path, "id,band_gap_eV\nPOSCAR_2,2\nPOSCAR_0,0.5\nPOSCAR_1,1\n")
+    _, labels = read_user_set("mine", folder, csv)
+    assert labels.column("band_gap_eV").values.tolist() == [0.5, 1, 2]
+
+
 def test_cgcnn_table_without_header_needs_the_property(tmp_path):
     folder = folder_of(tmp_path)
     csv = table(folder, "s1,0.5\ns2,1.5\ns3,2.5\ns10,3.5\n", "id_prop.csv")

@@ -99,11 +99,16 @@ def test_override_reaches_every_level() -> None:
             ("no engine gives 'colour'",),
         ),
         ({"training": {"collections": {"c": ["zz"]}}, "sampling": {"sets": [SET]}}, ("names the set 'zz'",)),
+        ({"thermal": {"sampler": {"temperature_K": 5.0}}}, ("would have no effect", "thermal.temperatures_K")),
         ({"thermal": {"temperatures_K": []}}, ("temperatures_K must name at least one",)),
         ({"thermal": {"temperatures_K": [300, 300.0]}}, ("each once",)),
         ({"thermal": {"n": 3, "check_labels": 4}}, ("check_labels must be at most", "got 4")),
         ({"thermal": {"force_constants": "renormalised"}}, ("needs a [phonons.renormalisation]",)),
         ({"phonons": {"file": "f"}, "crystal": {"relaxation": {}}}, ("would move the crystal",)),
+        ({"sampling": {"sets": [SET, {**SET, "name": "combined"}]}}, ("set called 'combined'", "rename the set")),
+        ({"training": {"collections": {"../up": ["a"]}}, "sampling": {"sets": [SET]}}, ("may hold letters", "'../up'")),
+        ({"training": {"collections": {"c": []}}, "sampling": {"sets": [SET]}}, ("at least one set",)),
+        ({"training": {"collections": {"c": ["a", "a"]}}, "sampling": {"sets": [SET]}}, ("each once", "'a', 'a'")),
         ({"thermal": {"collection": "zz"}, "sampling": {"sets": [SET]}}, ("thermal.collection must be one of",)),
     ],
 )
@@ -127,7 +132,8 @@ def test_file_mistakes(tmp_path: Path) -> None:
     (tmp_path / "empty.toml").write_text("")
     (tmp_path / "broken.toml").write_text("a = [1,")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    for name in ("missing.toml", "empty.toml", "broken.toml", "binary.toml"):
+    (tmp_path / "folder.toml").mkdir()
+    for name in ("missing.toml", "empty.toml", "broken.toml", "binary.toml", "folder.toml"):
         with pytest.raises(InputFileError, match=name):
             read_config(tmp_path / name)
 

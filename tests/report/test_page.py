@@ -331,3 +331,10 @@ def test_our_script_uses_no_dangerous_sink():
         "http",
     ):
         assert word not in code, word
+
+
+def test_the_tile_of_the_curve_shows_its_check():
+    material = make_material(n=16)
+    found = re.search(r"where labelled directly \(n = (\d+)\)", render_report(material))
+    assert found
+    assert int(found[1]) in {point.label_n for point in material.curve.points}

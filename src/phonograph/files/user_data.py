@@ -154,7 +154,8 @@ def _from_folder(folder: Path) -> tuple[list[_Sample], list[str]]:
     stems = [one.stem for one in chosen]
     samples = [
         _Sample(
-            names=(one.name, one.stem) if stems.count(one.stem) == 1 else (one.name,),
+            # A name without suffix, such as POSCAR_7, is its own stem.
+            names=(one.name, one.stem) if one.suffix and stems.count(one.stem) == 1 else (one.name,),
             crystal=read_structure(one),
             info={},
             results={},

@@ -160,7 +160,7 @@ def _study(context: Context, sets: tuple[Configurations, ...], graphs: GraphSet,
             labels,
             split,
             _study_models(training.study, output, training.model.hidden_channels),
-            _study_settings(training.settings, output),
+            _study_settings(training.settings),
             [seed],
             target=training.targets[0],
             trained_on=collection,
@@ -183,9 +183,9 @@ def _study_models(study: StudyConfig, output: str, hidden_channels: int) -> list
     return list(dict.fromkeys(models))
 
 
-def _study_settings(settings: TrainingSettings, output: str) -> TrainingSettings:
-    """As published, distances are min–max edge weights and targets are scaled to [0, 1]."""
-    return replace(settings, edge_law="minmax", target_scaling="minmax") if output == "paper" else settings
+def _study_settings(settings: TrainingSettings) -> TrainingSettings:
+    """Return the settings with the published inputs, so that the outputs differ in their squashing alone."""
+    return replace(settings, edge_law="minmax", target_scaling="minmax")
 
 
 def evaluation_step(context: Context, result: RunResult) -> RunResult:

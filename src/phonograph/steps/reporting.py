@@ -35,6 +35,10 @@ def finish(context: Context, result: RunResult, *, with_report: bool) -> RunResu
     if with_report:
         write_report(_material(context, result, manifest, config_toml), path / "report.html")
         result = replace(result, report=path / "report.html")
+    else:
+        # Without a report the warnings would only be counted.
+        for room, sentence in all_warnings(result):
+            context.say(f"warning ({room}): {sentence}")
     return replace(result, summary=_summary(context, result))
 
 
@@ -138,4 +142,4 @@ def _summary(context: Context, result: RunResult) -> str:
     what = f"{', '.join(done)} in {seconds:.0f} s" if done else "nothing had changed"
     where = result.report or context.folder.path
     warned = sum(1 for _ in all_warnings(result))
-    return f"{what}; {warned} warnings; {'report' if result.report else 'results'}: {where}"
+    return f"{what}; {warned} warning{'' if warned == 1 else 's'}; {'report' if result.report else 'results'}: {where}"

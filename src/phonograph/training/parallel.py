@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phonograph.errors import DataError, UserError
+from phonograph.errors import DataError, UserError, WorkerError
 from phonograph.training.fit import fit
 from phonograph.training.settings import TrainingSettings
 from phonograph.types import Fitted, GraphModel, GraphSet, Labels, Progress, Split
@@ -75,7 +75,7 @@ def fit_many(
     ------
     UserError
         The first mistake in the data or settings of a job, naming the job, after all other jobs are done.
-    RuntimeError
+    WorkerError
         When a worker process died, naming the job, after all other jobs are done.
     """
     return tuple(
@@ -121,6 +121,11 @@ def _raise_first(jobs: Sequence[FitJob], failures: dict[int, Exception]) -> None
     error = failures[first]
     if isinstance(error, UserError):
         raise type(error)(f"training {jobs[first].name}: {error}{more}") from error
+    if type(error).__name__ == "ProcessExpired":
+        raise WorkerError(
+            f"the process training {jobs[first].name} died ({error}){more}; free some memory, or use fewer workers, "
+            "and run again: finished networks are kept"
+        ) from error
     raise RuntimeError(f"training {jobs[first].name} failed: {type(error).__name__}: {error}{more}") from error
 
 

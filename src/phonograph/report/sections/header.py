@@ -143,6 +143,8 @@ def _curve(material: ReportMaterial) -> Markup | None:
     errors = [x for x in (point.standard_error, point.model_spread) if np.isfinite(x) and x > 0]
     places = decimals_of(max(errors)) if errors else 3
     note = f"± {fixed(point.standard_error, places)} Monte Carlo, ± {fixed(point.model_spread, places)} models"
+    if point.label_n > 0:
+        note += f"; {fixed(point.label_mean, places)} where labelled directly (n = {point.label_n})"
     what = join(property_symbol(point.target), f" at {number(point.temperature_K)} K")
     return _tile(what, join(fixed(point.mean, places), tag("small", f" {point.unit}")), note)
 
