@@ -271,6 +271,10 @@ class Config:
         """Names of all sets, sampled and brought."""
         return (*(item.name for item in self.sampling.sets), *(item.name for item in self.data.sets))
 
+    def chosen(self, section: ExplanationConfig | ThermalConfig) -> tuple[str, str]:
+        """Return the target and the collection of a section, with the defaults filled in."""
+        return section.target or self.training.targets[0], section.collection or list(self.collections)[-1]
+
     @property
     def collections(self) -> Mapping[str, tuple[str, ...]]:
         """The training collections, with the default filled in."""

@@ -15,7 +15,6 @@ ATOMIC_MASS_KG = 1.66053906892e-27
 BOHR_A = 0.529177210544
 HARTREE_EV = 27.211386245981
 EV_PER_A3_IN_GPA = 160.2176634
-KBAR_IN_GPA = 0.1
 
 ANGULAR_PER_SQRT_EV_PER_A2_AMU = math.sqrt(ELEMENTARY_CHARGE_C / ATOMIC_MASS_KG) * 1.0e10
 """rad/s per √(eV Å⁻² amu⁻¹): turns √(eigenvalue of the dynamical matrix) into an angular frequency."""

@@ -68,7 +68,9 @@ def test_kill_minus_nine_of_the_driver(driver, tmp_path, toy_log):
     moments = random.Random(7)
     store = tmp_path / "killed.sqlite"
     known: set[tuple[bytes, str]] = set()
-    for kill in range(kills):
+    kill = 0
+    # On a busy machine few labels fit between two kills: then there are more kills, not fewer labels.
+    while kill < kills or (len(known) <= 20 and kill < 10 * kills):
         process = driver(store, labels, seconds)
         # Every third kill hits while the processes start, the others while labels are computed and written.
         told = [process.stdout.readline() for _ in range(1 if kill % 3 == 2 else 2)]
@@ -81,8 +83,8 @@ def test_kill_minus_nine_of_the_driver(driver, tmp_path, toy_log):
         now = stored(store)
         assert known <= now, "an acknowledged label was lost"
         known = now
-    # How many labels fit between two kills depends on the machine; some must, and not all.
-    assert 0 < len(known) < 2 * labels, "the kills must fall between the labels"
+        kill += 1
+    assert 20 < len(known) < 2 * labels, "the kills must fall between the labels"
     lines = len(log_lines(toy_log))
     for path, pause in ((store, seconds), (tmp_path / "calm.sqlite", 0)):
         out, err = driver(path, labels, pause).communicate(timeout=60)
@@ -92,7 +94,7 @@ def test_kill_minus_nine_of_the_driver(driver, tmp_path, toy_log):
     assert attempts_per_label(store) == [1] * (2 * labels), "a finished label was computed twice"
     # What was calculated before the last kill and is not in the store was in flight, or waited for the next commit.
     toys = sum(name == "hydrostatic_stress_GPa" for _, name in known)
-    assert lines - toys <= kills * 2 * (1 + 0.5 / seconds)
+    assert lines - toys <= kill * 2 * (1 + 0.5 / seconds)
 
 
 def test_killed_workers_lose_only_their_label(driver, tmp_path, toy_log):

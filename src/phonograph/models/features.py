@@ -9,9 +9,8 @@ from phonograph.models.elements import ELECTRONEGATIVITY, MASS_AMU, RADIUS_PM
 from phonograph.types import FloatArray, GraphSet, InputScaling, IntArray
 
 EDGE_LAWS = ("cosine", "minmax")
-FEATURE_NAMES = ("atomic_number", "mass_amu", "radius_pm", "electronegativity")
 
-_TABLE: FloatArray = np.array(
+_TABLE: FloatArray = np.array(  # atomic number, mass (amu), radius (pm), electronegativity
     [[z, *row] for z, row in enumerate(zip(MASS_AMU, RADIUS_PM, ELECTRONEGATIVITY, strict=True), start=1)]
 )
 

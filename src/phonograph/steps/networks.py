@@ -276,8 +276,7 @@ def explanation_step(context: Context, result: RunResult) -> RunResult:
 def _explained(context: Context, result: RunResult) -> Fitted:
     """Return the model of the chosen target and collection with the lowest validation error."""
     config = context.config
-    target = config.explanation.target or config.training.targets[0]
-    collection = config.explanation.collection or list(config.collections)[-1]
+    target, collection = config.chosen(config.explanation)
     fits = [fit for fit in result.fits if fit.target == target and fit.trained_on == collection]
     return min(fits, key=lambda fit: fit.history[fit.best_epoch].validation_loss * fit.scaling.scale**2)
 

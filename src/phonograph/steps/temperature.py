@@ -77,15 +77,14 @@ def _phonons_for(context: Context, phonons: Phonons, temperature_K: float) -> Ph
 def chosen_fits(context: Context, fits: tuple[Fitted, ...]) -> list[Fitted]:
     """Return the models that predict the curve: one target, one collection, every seed."""
     config = context.config
-    target = config.thermal.target or config.training.targets[0]
-    collection = config.thermal.collection or list(config.collections)[-1]
+    target, collection = config.chosen(config.thermal)
     return [fitted for fitted in fits if fitted.target == target and fitted.trained_on == collection]
 
 
 def _checks(context: Context, sets: dict[float, Configurations]) -> dict[float, Labels]:
     """Label the first few configurations of each temperature directly, with the engine of the target only."""
     config = context.config
-    target = config.thermal.target or config.training.targets[0]
+    target, _ = config.chosen(config.thermal)
     engines = [engine for engine in config.labels.engines if target in engine.provides]
     few = [item.first(config.thermal.check_labels) for item in sets.values()]
     labels = label_sets(context, few, engines)

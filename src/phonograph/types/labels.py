@@ -77,17 +77,6 @@ class Labels:
                 return column
         raise DataError(f"no label {name!r}; the labels are {', '.join(c.name for c in self.columns) or 'none'}")
 
-    def ofset_field(self, name: str) -> Labels:
-        """Return the samples of one set."""
-        chosen = [place for place, owner in enumerate(self.set_names) if owner == name]
-        return replace(
-            self,
-            sample_ids=tuple(self.sample_ids[place] for place in chosen),
-            set_names=tuple(self.set_names[place] for place in chosen),
-            columns=tuple(replace(column, values=column.values[chosen]) for column in self.columns),
-            status=tuple(self.status[place] for place in chosen),
-        )
-
     def of_set(self, name: str) -> Labels:
         """Return the samples of one set."""
         chosen = [place for place, owner in enumerate(self.set_names) if owner == name]

@@ -17,7 +17,6 @@ from phonograph.report.words import (
     fixed,
     number,
     percent,
-    plural,
     property_name,
     sentence_case,
 )
@@ -191,9 +190,3 @@ def at_temperature(curve: ThermalCurve, target: str, temperature_K: float) -> Th
     """Return the point nearest to ``temperature_K``, or None without any."""
     points = points_of(curve, target)
     return min(points, key=lambda p: abs(p.temperature_K - temperature_K)) if points else None
-
-
-def model_count(curve: ThermalCurve) -> str:
-    """Return how many models the spread is over, where the curve recorded it."""
-    models = curve.origin.settings.get("models")
-    return plural(len(models), "model") if isinstance(models, (list, tuple)) else ""
