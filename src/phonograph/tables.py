@@ -58,7 +58,7 @@ def refuse_unknown(key: str, known: Mapping[str, Any] | typing.Iterable[str], wh
     if key in names:
         return
     near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(names))}"
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(names)) or 'nothing'}"
     raise ConfigurationError(f"unknown key {key!r} in {'[' + where + ']' if where else 'the configuration'}; {hint}")
 
 
