@@ -10,6 +10,7 @@ from phonograph.types.crystals import Crystal, ForceConstants, Origin, Phonons, 
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
 from phonograph.types.labels import PROPERTY_UNITS, LabelColumn, Labels, join_labels
 from phonograph.types.networks import Epoch, Fitted, InputScaling, Split, Study, StudyRow, TargetScaling
+from phonograph.types.phonon_results import ImaginaryModes, PhononAudit, PhononProperties
 from phonograph.types.protocols import Explainer, GraphModel, Labeller, LabelResult, Sampler
 from phonograph.types.results import (
     BondImportance,
@@ -22,6 +23,7 @@ from phonograph.types.results import (
     ThermalCurve,
     ThermalPoint,
 )
+from phonograph.types.trajectories import Trajectory, join_trajectories
 
 __all__ = [
     "MAX_ATOMS",
@@ -42,6 +44,7 @@ __all__ = [
     "GraphModel",
     "GraphSet",
     "GraphSpec",
+    "ImaginaryModes",
     "InputScaling",
     "IntArray",
     "LabelColumn",
@@ -51,6 +54,8 @@ __all__ = [
     "Metric",
     "MetricSummary",
     "Origin",
+    "PhononAudit",
+    "PhononProperties",
     "Phonons",
     "Predictions",
     "Progress",
@@ -64,7 +69,9 @@ __all__ = [
     "TargetScaling",
     "ThermalCurve",
     "ThermalPoint",
+    "Trajectory",
     "join_graphs",
     "join_labels",
+    "join_trajectories",
     "read_only",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from phonograph.errors import DataError
 from phonograph.types.arrays import FloatArray, IntArray, read_only, set_field
+from phonograph.types.phonon_results import PhononAudit, PhononProperties
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -215,7 +216,7 @@ class Phonons:
     harmonic
         The 0 K force constants before renormalisation; None where ``force_constants`` is harmonic itself.
     method
-        ``"finite-displacement"``, ``"file"`` or ``"self-consistent"``.
+        ``"finite-displacement"``, ``"file"``, ``"self-consistent"``, ``"mode-projection"`` or ``"regression"``.
     temperature_K
         Temperature of the renormalisation; None for harmonic force constants.
     frequencies_THz, frequency_error_THz
@@ -226,9 +227,16 @@ class Phonons:
     spectrum, harmonic_spectrum
         Frequencies along the standard path.
     rounds, converged
-        History of the renormalisation and whether its convergence test passed (None: not renormalised).
+        History of the self-consistent renormalisation and whether its convergence test passed (None: no such test).
     warnings
         Sentences for the report.
+    line_widths_THz, line_width_errors_THz
+        Full width at half maximum of each mode's line and its standard error, shape (3n − 3,), NaN for modes without;
+        None where the route gives no line widths.
+    audit
+        What was measured about ``force_constants``.
+    properties
+        Density of states, thermodynamics, thermal displacements of ``force_constants``.
     """
 
     force_constants: ForceConstants
@@ -244,9 +252,16 @@ class Phonons:
     converged: bool | None
     warnings: tuple[str, ...]
     origin: Origin
+    line_widths_THz: FloatArray | None = None
+    line_width_errors_THz: FloatArray | None = None
+    audit: PhononAudit | None = None
+    properties: PhononProperties | None = None
 
     def __post_init__(self) -> None:
         modes = 3 * len(self.force_constants.supercell) - 3
+        for name in ("line_widths_THz", "line_width_errors_THz"):
+            if getattr(self, name) is not None:
+                set_field(self, name, read_only(name, getattr(self, name), (modes,), finite=False))
         for name in ("frequencies_THz", "frequency_error_THz", "harmonic_frequencies_THz"):
             set_field(self, name, read_only(name, getattr(self, name), (modes,)))
 
