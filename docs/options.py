@@ -11,14 +11,14 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import phonograph as pg
-from phonograph import config
+from phonograph import config, config_phonons
 
 FOLDER = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(name: str) -> str:
-    cls = getattr(pg, name, None) or getattr(config, name)
+    cls = getattr(pg, name, None) or getattr(config, name, None) or getattr(config_phonons, name)
     lines = ["| option | default | what it is |", "|---|---|---|"]
     for item in fields(cls):
         text = item.metadata.get("help", "")
@@ -28,6 +28,8 @@ def table(name: str) -> str:
         if choices:
             text += f" One of: {', '.join(f'`{choice}`' for choice in choices)}."
         default = "*required*" if item.default is MISSING and item.default_factory is MISSING else f"`{shown(item)}`"
+        if item.default is None:
+            default = "*none*"
         lines.append(f"| `{item.name}` | {default} | " + text.replace("|", "\\|") + " |")
     return "\n".join(lines) + "\n"
 

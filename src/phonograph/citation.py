@@ -16,6 +16,16 @@ WORKS = {
     "symfc": "Force-constant fits: A. Seko, A. Togo, Phys. Rev. B 110, 214302 (2024), doi:10.1103/PhysRevB.110.214302.",
     "self-consistent": "Self-consistent phonons: I. Errea, M. Calandra, F. Mauri, Phys. Rev. B 89, 064302 (2014), "
     "doi:10.1103/PhysRevB.89.064302.",
+    "mode-projection": "Mode projection: A. Carreras, A. Togo, I. Tanaka, Comput. Phys. Commun. 221, 221 (2017), "
+    "doi:10.1016/j.cpc.2017.08.017.",
+    "regression": "Effective force constants: O. Hellman, P. Steneteg, I. A. Abrikosov, S. I. Simak, Phys. Rev. B 87, "
+    "104111 (2013), doi:10.1103/PhysRevB.87.104111.",
+    "zg": "Special displacements: M. Zacharias, F. Giustino, Phys. Rev. Research 2, 013357 (2020), "
+    "doi:10.1103/PhysRevResearch.2.013357.",
+    "sobol": "Sobol points: S. Joe, F. Y. Kuo, SIAM J. Sci. Comput. 30, 2635 (2008), doi:10.1137/070709359.",
+    "debye": "Debye-model springs: N. Shulumba et al., Phys. Rev. B 95, 014302 (2017), doi:10.1103/PhysRevB.95.014302.",
+    "mc-rattle": "Monte Carlo rattling: F. Eriksson, E. Fransson, P. Erhart, Adv. Theory Simul. 2, 1800184 (2019), "
+    "doi:10.1002/adts.201800184.",
     "chgnet": "CHGNet: B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), doi:10.1038/s42256-023-00716-3.",
     "tblite": "GFN1-xTB: S. Grimme, C. Bannwarth, P. Shushkov, J. Chem. Theory Comput. 13, 1989 (2017), "
     "doi:10.1021/acs.jctc.7b00118.",

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from phonograph.cli_audit import add_audit
+from phonograph.cli_forces import add_force_commands
 from phonograph.errors import ConfigurationError, UserError
 
 ROOM_COMMANDS = {
@@ -73,6 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     init.add_argument("structure", type=Path, help="POSCAR, CONTCAR, .vasp, .cif, .extxyz or phonopy.yaml")
     init.add_argument("-o", "--output", type=Path, default=Path("phonograph.toml"), help="file to write")
     init.set_defaults(function=_init)
+    add_force_commands(commands)
+    add_audit(commands)
     commands.add_parser("doctor", help="which engines are here, and what to install").set_defaults(function=_doctor)
     commands.add_parser("cite", help="what to cite").set_defaults(function=_cite)
     return parser

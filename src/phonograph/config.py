@@ -7,27 +7,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from phonograph.config_phonons import PhononsConfig
 from phonograph.errors import ConfigurationError
 from phonograph.explanation import GNNExplainerSettings
 from phonograph.labels import ChgnetLabeller, EmtLabeller, XtbLabeller
 from phonograph.models import GraphConvNet
 from phonograph.options import check_options, option
-from phonograph.phonons import CalculatorForces, Relaxation, Renormalisation
+from phonograph.phonons import Relaxation
 from phonograph.sampling import (
+    DebyeSampler,
     MatchedRandomSampler,
+    PairMatchedSampler,
+    PaperCodeSampler,
     PaperEq2Sampler,
     PaperEq3Sampler,
+    RattleSampler,
+    SignSampler,
+    SnapshotSampler,
+    SobolSampler,
     Substitution,
     ThermalSampler,
+    ZGSampler,
 )
 from phonograph.training import TrainingSettings
 from phonograph.types import GraphSpec, Labeller, Sampler
 
 SAMPLERS: Mapping[str, type[Any]] = {
     "thermal": ThermalSampler,
+    "signs": SignSampler,
+    "zg": ZGSampler,
+    "sobol": SobolSampler,
+    "debye": DebyeSampler,
+    "mc-rattle": RattleSampler,
     "paper-eq3": PaperEq3Sampler,
     "paper-eq2": PaperEq2Sampler,
+    "paper-code": PaperCodeSampler,
     "matched-random": MatchedRandomSampler,
+    "matched-pairs": PairMatchedSampler,
+    "md-snapshots": SnapshotSampler,
 }
 """TOML name → sampler."""
 
@@ -57,19 +74,6 @@ class CrystalConfig:
         if len(s) == 9:
             return [list(s[0:3]), list(s[3:6]), list(s[6:9])]
         return [[s[0], 0, 0], [0, s[1], 0], [0, 0, s[2]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhononsConfig:
-    """``[phonons]``: where force constants come from."""
-
-    file: str = option(
-        "",
-        "Force constants you already have: phonopy.yaml, phonopy_params.yaml (also .xz), FORCE_CONSTANTS, "
-        "FORCE_SETS or force_constants.hdf5; empty: finite displacements with [phonons.forces].",
-    )
-    forces: CalculatorForces = field(default_factory=CalculatorForces)
-    renormalisation: Renormalisation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +265,7 @@ class Config:
         check_options(self)
         _check_names(self)
         _check_force_constants(self)
+        _check_trajectory(self)
 
     def path(self, name: str) -> Path:
         """Return ``name`` relative to the configuration's folder."""
@@ -297,9 +302,16 @@ def _check_names(config: Config) -> None:
             "rename the set or write the collections"
         )
     for item in config.sampling.sets:
-        match = getattr(item.sampler, "match", "")
-        if item.sampler_name == "matched-random" and match not in names:
-            raise ConfigurationError(f"set {item.name!r} matches {match!r}, which is no set; sets: {', '.join(names)}")
+        if isinstance(item.sampler, (MatchedRandomSampler, PairMatchedSampler)) and item.sampler.match not in names:
+            raise ConfigurationError(
+                f"set {item.name!r} matches {item.sampler.match!r}, which is no set; sets: {', '.join(names)}"
+            )
+        simulated = config.phonons.trajectory is not None or config.phonons.molecular_dynamics is not None
+        if isinstance(item.sampler, SnapshotSampler) and not item.sampler.file and not simulated:
+            raise ConfigurationError(
+                f"set {item.name!r} takes snapshots of molecular dynamics, but there is none; give a file, or add "
+                "[phonons.molecular_dynamics] or [phonons.trajectory]"
+            )
     for collection, members in config.training.collections.items():
         _check_file_name("a collection", collection)
         if not members or len(set(members)) != len(members):
@@ -330,10 +342,40 @@ def _check_force_constants(config: Config) -> None:
         raise ConfigurationError(
             'thermal.force_constants = "renormalised" needs a [phonons.renormalisation] table that says how; add one'
         )
+    laws = {f"sampling set {item.name!r}": item.sampler for item in config.sampling.sets}
+    for where, law in {**laws, "thermal.sampler": config.thermal.sampler}.items():
+        if getattr(law, "soft_modes", "") == "renormalise" and config.phonons.renormalisation is None:
+            raise ConfigurationError(
+                f'{where} has soft_modes = "renormalise", which needs a [phonons.renormalisation] table that says how; '
+                "add one"
+            )
     if config.phonons.file and config.crystal.relaxation is not None:
         raise ConfigurationError(
             "[crystal.relaxation] would move the crystal away from the one that the force constants of phonons.file "
             "belong to; give the relaxed structure as crystal.file and remove the table"
+        )
+
+
+def _check_trajectory(config: Config) -> None:
+    """Refuse molecular dynamics that nothing looks at, and a file where every temperature needs its own."""
+    phonons = config.phonons
+    given = phonons.trajectory is not None or phonons.molecular_dynamics is not None
+    used = phonons.route not in ("", "self-consistent")
+    used |= any(item.sampler_name == "md-snapshots" for item in config.sampling.sets)
+    if given and not used:
+        name = "trajectory" if phonons.trajectory is not None else "molecular_dynamics"
+        raise ConfigurationError(
+            f'[phonons.{name}] would have no effect; set phonons.renormalisation.route to "mode-projection" or '
+            '"regression", or sample "md-snapshots"'
+        )
+    if (
+        config.thermal.force_constants == "renormalised"
+        and phonons.route not in ("", "self-consistent")
+        and phonons.trajectory is not None
+    ):
+        raise ConfigurationError(
+            'thermal.force_constants = "renormalised" needs molecular dynamics at each temperature, which one file '
+            "does not hold; use [phonons.molecular_dynamics] instead of [phonons.trajectory]"
         )
 
 

@@ -17,10 +17,11 @@ from phonograph.config import (
     SamplingConfig,
     SetConfig,
 )
+from phonograph.config_phonons import ROUTES, PhononsConfig
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.files.structures import read_structure
 from phonograph.models import ARCHITECTURES
-from phonograph.sampling import Substitution
+from phonograph.sampling import SnapshotSampler, Substitution
 from phonograph.tables import convert, from_table, refuse_unknown, to_table
 from phonograph.training import paper_settings
 
@@ -91,7 +92,7 @@ def _list_entry(entries: list[Any], name: str, override: str) -> Any:
 
 def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     """Build a :class:`Config` from the parsed TOML table; relative paths start at ``folder``."""
-    plain = {key: value for key, value in table.items() if key not in ("sampling", "labels")}
+    plain = {key: value for key, value in table.items() if key not in ("phonons", "sampling", "labels")}
     if _table(table, "training").get("mode") == "paper":
         plain["training"] = _with_published_defaults(_table(table, "training"))
     if "temperature_K" in _table(_table(table, "thermal"), "sampler"):
@@ -101,7 +102,20 @@ def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     # Made first: names of sampled and of brought sets refer to each other, so they are checked together.
     sampling = _parse_sampling(_table(table, "sampling"), folder)
     labels = _parse_labels(_table(table, "labels"))
-    return from_table(Config, plain, "", sampling=sampling, labels=labels, folder=folder)
+    phonons = _parse_phonons(_table(table, "phonons"))
+    return from_table(Config, plain, "", phonons=phonons, sampling=sampling, labels=labels, folder=folder)
+
+
+def _parse_phonons(table: Mapping[str, Any]) -> PhononsConfig:
+    """Make the settings of the route that ``renormalisation.route`` names, which is the self-consistent one if none."""
+    if "renormalisation" not in table:
+        return from_table(PhononsConfig, table, "phonons")
+    where = "phonons.renormalisation"
+    entry = {"route": "self-consistent", **_table(table, "renormalisation")}
+    name = _plugin_name(entry, "route", ROUTES, where)
+    route = from_table(ROUTES[name], {key: value for key, value in entry.items() if key != "route"}, where)
+    plain = {key: value for key, value in table.items() if key != "renormalisation"}
+    return from_table(PhononsConfig, plain, "phonons", renormalisation=route)
 
 
 def _with_published_defaults(training: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -184,21 +198,38 @@ def relocated(config: Config, folder: Path) -> Config:
     def moved(name: str) -> str:
         return os.path.relpath(config.path(name), folder.absolute()) if name else ""
 
-    sets = [
-        replace(item, composition=replace(item.composition, end_member_file=moved(item.composition.end_member_file)))
-        if item.composition is not None
-        else item
-        for item in config.sampling.sets
-    ]
+    def moved_set(item: SetConfig) -> SetConfig:
+        if item.composition is not None:
+            composition = replace(item.composition, end_member_file=moved(item.composition.end_member_file))
+            item = replace(item, composition=composition)
+        if isinstance(item.sampler, SnapshotSampler):
+            item = replace(item, sampler=replace(item.sampler, file=moved(item.sampler.file)))
+        return item
+
+    sets = [moved_set(item) for item in config.sampling.sets]
     brought = [replace(item, structures=moved(item.structures), labels=moved(item.labels)) for item in config.data.sets]
     return replace(
         config,
         crystal=replace(config.crystal, file=moved(config.crystal.file)),
-        phonons=replace(config.phonons, file=moved(config.phonons.file)),
+        phonons=replace(
+            config.phonons,
+            file=moved(config.phonons.file),
+            trajectory=replace(config.phonons.trajectory, file=moved(config.phonons.trajectory.file))
+            if config.phonons.trajectory is not None
+            else None,
+        ),
         sampling=replace(config.sampling, sets=tuple(sets)),
         data=replace(config.data, sets=tuple(brought)),
         folder=folder,
     )
+
+
+def plain_phonons(config: Config) -> dict[str, Any]:
+    """Return ``[phonons]`` as plain values, the route by its name."""
+    table: dict[str, Any] = to_table(config.phonons)
+    if config.phonons.renormalisation is not None:
+        table["renormalisation"] = {"route": config.phonons.route, **table["renormalisation"]}
+    return table
 
 
 def to_toml(config: Config) -> str:
@@ -206,6 +237,7 @@ def to_toml(config: Config) -> str:
     import tomli_w
 
     table = to_table(config)
+    table["phonons"] = plain_phonons(config)
     del table["thermal"]["sampler"]["temperature_K"]
     table["sampling"]["sets"] = [
         {

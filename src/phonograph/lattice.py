@@ -10,13 +10,17 @@ Lattice Dynamics in the Harmonic Approximation (1971).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonograph import units
 from phonograph.errors import PhysicsError
-from phonograph.types import FloatArray
+from phonograph.translations import Cells, WaveProduct, expanded, translated_blocks, unit_cells, wave_blocks, waves_of
+from phonograph.types import FloatArray, ForceConstants
 
 STATISTICS = ("quantum", "classical")
 
@@ -33,17 +37,26 @@ class Modes:
         Orthonormal mass-weighted eigenvectors as columns, shape (3n, 3n − 3).
     masses_amu
         Shape (n,).
+    cells
+        The unit cells whose translations leave force constants and masses unchanged; None where that is not known.
     """
 
     frequencies_THz: FloatArray
     vectors: FloatArray
     masses_amu: FloatArray
+    cells: Cells | None = None
+
+    @cached_property
+    def atom_shares(self) -> FloatArray:
+        """|e_i|²/m_i of each atom in each mode, 1/amu, shape (n, 3n − 3); times ⟨Q²⟩ it is ⟨u_i²⟩ of that mode."""
+        size = len(self.masses_amu)
+        by_mode = self.vectors.T.reshape(-1, size, 3)
+        return np.asarray(np.einsum("kia,kia->ik", by_mode, by_mode) / self.masses_amu[:, None])
 
     @property
     def largest_share(self) -> FloatArray:
         """Per mode: largest |e_i|/√m_i over atoms, 1/√amu; times σ it is the largest rms displacement of an atom."""
-        per_atom = (self.vectors.reshape(len(self.masses_amu), 3, -1) ** 2).sum(axis=1)
-        return np.sqrt((per_atom / self.masses_amu[:, None]).max(axis=0))
+        return np.sqrt(self.atom_shares.max(axis=0))
 
 
 def dynamical_matrix(values_eV_per_A2: FloatArray, masses_amu: FloatArray) -> FloatArray:
@@ -67,21 +80,81 @@ def normal_modes(values_eV_per_A2: FloatArray, masses_amu: FloatArray) -> Modes:
     masses_amu
         Shape (n,).
     """
-    size = len(masses_amu)
-    basis = _without_translations(masses_amu)
-    matrix = basis.T @ dynamical_matrix(values_eV_per_A2, masses_amu) @ basis
-    eigenvalues, inner = np.linalg.eigh(matrix)
-    frequencies = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * units.THZ_PER_SQRT_EV_PER_A2_AMU
-    return Modes(frequencies_THz=frequencies, vectors=(basis @ inner).reshape(3 * size, -1), masses_amu=masses_amu)
+    eigenvalues, vectors = _vibrations(dynamical_matrix(values_eV_per_A2, masses_amu), masses_amu)
+    return Modes(frequencies_THz=_frequencies(eigenvalues), vectors=vectors, masses_amu=masses_amu)
 
 
-def _without_translations(masses_amu: FloatArray) -> FloatArray:
-    """Return an orthonormal basis of the mass-weighted vectors orthogonal to the translations, (3n, 3n − 3)."""
-    root = np.sqrt(masses_amu / masses_amu.sum())
-    translations = np.kron(root[:, None], np.eye(3))
-    orthogonal, _ = np.linalg.qr(np.hstack([translations, np.eye(3 * len(root))[:, : 3 * len(root) - 3]]))
-    # QR can lose rank if a unit vector is (nearly) a translation: one atom has none left, which is exact here.
-    return np.ascontiguousarray(orthogonal[:, 3:])
+def crystal_modes(constants: ForceConstants) -> Modes:
+    """Return :func:`normal_modes` of a supercell, wave vector by wave vector where its translations allow that.
+
+    Force constants and masses that the translations of the unit cell leave unchanged (to 1e-11 of the largest) give
+    N blocks of 3p rows instead of one matrix of 3pN rows; anything else, such as a solid solution, is diagonalised
+    whole.  Both ways give the same modes.
+    """
+    masses = constants.supercell.masses_amu
+    cells = unit_cells(constants.unitcell, constants.supercell_matrix, constants.supercell)
+    blocks = None
+    if cells is not None and len(cells.atoms) > 1 and (masses[cells.atoms] == masses[cells.atoms[0]]).all():
+        blocks = translated_blocks(constants.values_eV_per_A2, cells)
+    if cells is None or blocks is None:
+        return normal_modes(constants.values_eV_per_A2, masses)
+    return _modes_by_wave(blocks, masses, cells)
+
+
+def _vibrations(matrix: FloatArray, masses_amu: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return eigenvalues and eigenvectors of a real dynamical matrix without the three rigid translations.
+
+    The translations T are projected out and then lifted above all vibrations, D' = PDP + c TTᵀ, so that they are
+    the last three eigenvectors, however many modes are imaginary.
+    """
+    translations = np.kron(np.sqrt(masses_amu / masses_amu.sum())[:, None], np.eye(3))
+    across = matrix @ translations
+    inner = translations.T @ across
+    lifted = 2.0 * float(np.abs(matrix).sum(axis=1).max()) + 1.0
+    changed = (translations @ (inner + lifted * np.eye(3)) - across) @ translations.T
+    projected = matrix + changed - translations @ across.T
+    eigenvalues, vectors = np.linalg.eigh(0.5 * (projected + projected.T))
+    return eigenvalues[:-3], vectors[:, :-3]
+
+
+def _modes_by_wave(blocks: FloatArray, masses_amu: FloatArray, cells: Cells) -> Modes:
+    waves = waves_of(cells)
+    own = masses_amu[cells.atoms[0]]
+    root = np.sqrt(np.repeat(own, 3))
+    cosine, sine = (part / np.outer(root, root) for part in wave_blocks(blocks, waves))
+    matrices = 0.5 * (cosine + cosine.transpose(0, 2, 1)) + 0.5j * (sine - sine.transpose(0, 2, 1))
+    # Γ first: only there can a rigid translation be.
+    at_gamma, first = _vibrations(matrices[0].real, own)
+    rest, real = np.linalg.eigh(matrices[1 : waves.single].real)
+    paired, waving = np.linalg.eigh(matrices[waves.single :])
+    eigenvalues = np.concatenate([at_gamma, rest.ravel(), np.repeat(paired.ravel(), 2)])
+    order = np.argsort(eigenvalues, kind="stable")
+    vectors = np.empty((len(order), 3 * len(masses_amu)))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    rows = np.argsort(cells.coordinates.ravel())
+    start = 0
+    for made in _real_vectors(waves.table, waves.single, [first, *real], waving):
+        vectors[rank[start : start + len(made)]] = made.reshape(len(made), len(rows))[:, rows]
+        start += len(made)
+    return Modes(
+        frequencies_THz=_frequencies(eigenvalues[order]), vectors=vectors.T, masses_amu=masses_amu, cells=cells
+    )
+
+
+def _real_vectors(
+    table: FloatArray, single: int, real: list[FloatArray], waving: NDArray[np.complex128]
+) -> Iterator[FloatArray]:
+    """Yield the modes of each wave vector as (modes, N, 3p): e cos, and Re and i Im of e for a pair ±q."""
+    for wave, vectors in zip(table[:single], real, strict=True):
+        yield wave[None, :, None] * vectors.T[:, None, :]
+    for cosine, sine, vectors in zip(table[single::2], table[single + 1 :: 2], waving, strict=True):
+        turned = np.stack([vectors.T, 1j * vectors.T], axis=1).reshape(-1, 1, len(vectors))
+        yield cosine[:, None] * turned.real + sine[:, None] * turned.imag
+
+
+def _frequencies(eigenvalues: FloatArray) -> FloatArray:
+    return np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * units.THZ_PER_SQRT_EV_PER_A2_AMU
 
 
 def mode_variance(frequencies_THz: FloatArray, temperature_K: float, statistics: str) -> FloatArray:
@@ -125,14 +198,50 @@ def displacement_root(modes: Modes, variance_amu_A2: FloatArray) -> FloatArray:
     S = M^(−1/2) e σ eᵀ uses the symmetric square root, so it does not depend on the phases or the mixing of
     degenerate eigenvectors that the eigensolver happened to choose.
     """
-    root = np.sqrt(np.repeat(modes.masses_amu, 3))
-    return (modes.vectors * np.sqrt(variance_amu_A2)) @ modes.vectors.T / root[:, None]
+    return _whole(modes, np.sqrt(variance_amu_A2)) / np.sqrt(np.repeat(modes.masses_amu, 3))[:, None]
+
+
+def displacement_product(modes: Modes, variance_amu_A2: FloatArray) -> Callable[[FloatArray, FloatArray], None]:
+    """Return a function of (z, u) that writes z Sᵀ into u, both (samples, 3n), S that of :func:`displacement_root`.
+
+    Large supercells with translations are multiplied wave vector by wave vector, without S itself.
+    """
+    if modes.cells is None or not _by_wave_pays(*modes.cells.atoms.shape):
+        transposed = np.ascontiguousarray(displacement_root(modes, variance_amu_A2).T)
+
+        def product(vectors: FloatArray, out: FloatArray) -> None:
+            np.matmul(vectors, transposed, out=out)
+
+        return product
+    columns = _first_columns(modes, np.sqrt(variance_amu_A2), modes.cells)
+    return WaveProduct(columns / np.sqrt(np.repeat(modes.masses_amu, 3))[:, None], modes.cells)
+
+
+def _by_wave_pays(cells: int, sites: int) -> bool:
+    # Multiplications per coordinate: 3pN of the whole matrix, 2N + 6p of waves, blocks and waves back; small
+    # matrices are faster whole because they need one call.
+    return 3 * sites * cells > max(400, 2 * (2 * cells + 6 * sites))
 
 
 def covariance(modes: Modes, variance_amu_A2: FloatArray) -> FloatArray:
     """Return the displacement covariance C = M^(−1/2) e σ² eᵀ M^(−1/2), Å², shape (3n, 3n)."""
-    root = displacement_root(modes, variance_amu_A2)
-    return root @ root.T
+    root = np.sqrt(np.repeat(modes.masses_amu, 3))
+    whole = _whole(modes, variance_amu_A2)
+    whole /= root[:, None]
+    whole /= root
+    return whole
+
+
+def _whole(modes: Modes, diagonal: FloatArray) -> FloatArray:
+    """Return e diag eᵀ, shape (3n, 3n)."""
+    if modes.cells is None:
+        return np.asarray((modes.vectors * diagonal) @ modes.vectors.T)
+    return expanded(_first_columns(modes, diagonal, modes.cells), modes.cells)
+
+
+def _first_columns(modes: Modes, diagonal: FloatArray, cells: Cells) -> FloatArray:
+    """Return the columns of e diag eᵀ that belong to cell 0, shape (3n, 3p)."""
+    return np.asarray(modes.vectors @ (diagonal[:, None] * modes.vectors[cells.coordinates[0]].T))
 
 
 def harmonic_energy(values_eV_per_A2: FloatArray, displacements_A: FloatArray) -> FloatArray:

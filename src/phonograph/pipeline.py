@@ -15,8 +15,9 @@ from phonograph.config_files import read_config
 from phonograph.errors import ConfigurationError
 from phonograph.run_folder import STAGES, RoomNotFinished, open_run
 from phonograph.steps.context import Context, RunResult, Say
-from phonograph.steps.crystals import labels_step, phonons_step, sampling_step
+from phonograph.steps.crystals import labels_step, sampling_step
 from phonograph.steps.networks import evaluation_step, explanation_step, graphs_step, training_step
+from phonograph.steps.phonons import phonons_step
 from phonograph.steps.reporting import finish
 from phonograph.steps.temperature import thermal_step
 from phonograph.types import Progress
@@ -128,6 +129,7 @@ def _check_possible(config: Config, upto: str) -> None:
     if config.sampling.sets and not config.labels.engines and upto not in ("phonons", "sampling", "report"):
         raise ConfigurationError('sampled sets need labels; add [[labels.engines]] with engine = "chgnet" or "tblite"')
     names = [config.crystal.file, config.phonons.file]
+    names += [config.phonons.trajectory.file] if config.phonons.trajectory is not None else []
     names += [name for item in config.data.sets for name in (item.structures, item.labels)]
     for name in filter(None, names):
         if not config.path(name).exists():

@@ -112,6 +112,26 @@ class RunFolder:
         self._finish(folder, key, self.seconds[name], keep)
         return value
 
+    def part(self, room: str, name: str, *, make: Callable[[Path], Value], load: Callable[[Path], Value]) -> Value:
+        """Return a result that is made on demand and kept in the folder of a finished room, under ``name``.
+
+        It depends on its name and on what the room depends on.  Its files are none of the room's own: name them in
+        the room's ``keep``.
+        """
+        folder = self._room(room) / name
+        key = hashlib.sha256(json.dumps([self.keys[room], name]).encode()).hexdigest()
+        record = _read_record(folder)
+        if record is not None and record["key"] == key and _intact(folder, record["files"]):
+            return load(folder)
+        if self.only_load:
+            raise RoomNotFinished(room)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / RECORD, json.dumps({"key": "", "seconds": 0.0, "files": {}}))
+        started = time.perf_counter()
+        value = make(folder)
+        self._finish(folder, key, time.perf_counter() - started, ())
+        return value
+
     def _load_as_it_is(
         self, name: str, folder: Path, record: dict[str, Any] | None, load: Callable[[Path], Value]
     ) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +24,12 @@ def derive_seed(seed: int, *names: str | int) -> int:
     int
         BLAKE2b digest of the names; streams of different names are independent for all practical purposes.
     """
+    return int.from_bytes(_digest(seed, names, 16), "little")
+
+
+def _digest(seed: int, names: tuple[str | int, ...], size: int) -> bytes:
     text = "\x1f".join([str(int(seed)), *(f"{type(name).__name__}:{name}" for name in names)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
+    return hashlib.blake2b(text.encode(), digest_size=size).digest()
 
 
 def stream(seed: int, *names: str | int) -> np.random.Generator:
@@ -32,16 +37,20 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=derive_seed(seed, *names)))
 
 
-def each_stream(seed: int, name: str, indices: Iterable[int]) -> Iterator[np.random.Generator]:
-    """Yield ``stream(seed, name, i)`` for every i: the same numbers, at an eighth of the cost of making it.
+def each_block(seed: int, name: str, blocks: Iterable[int]) -> Iterator[np.random.Generator]:
+    """Yield the generator named (seed, name, "block", b) for every b: SFC64, for draws of many numbers at once.
 
-    One generator is repositioned in turn, so draw from it before asking for the next.
+    SFC64 is the fastest generator of NumPy.  Its three words of state are a BLAKE2b digest of the names and its
+    counter starts at 1; the first twelve numbers are thrown away, as in the generator's own seeding.  One generator
+    is repositioned in turn, so draw from it before asking for the next.
+    Source: Doty-Humphrey, PractRand (2010), generator ``sfc64``.
     """
-    bits = np.random.Philox(key=0)
+    bits = np.random.SFC64(0)
     generator = np.random.Generator(bits)
-    start = bits.state
-    for index in indices:
-        key = derive_seed(seed, name, int(index))
-        start["state"]["key"][:] = (key & 0xFFFFFFFFFFFFFFFF, key >> 64)
+    start: Any = bits.state
+    for block in blocks:
+        words = np.frombuffer(_digest(seed, (name, "block", int(block)), 24), dtype="<u8")
+        start["state"]["state"][:] = (*words.tolist(), 1)
         bits.state = start
+        bits.random_raw(12, output=False)
         yield generator

@@ -19,12 +19,12 @@ from phonograph.config import (
     CrystalConfig,
     ExplanationConfig,
     LabelsConfig,
-    PhononsConfig,
     SamplingConfig,
     ThermalConfig,
     TrainingConfig,
 )
-from phonograph.phonons import Relaxation, Renormalisation
+from phonograph.config_phonons import PhononsConfig, TrajectoryConfig
+from phonograph.phonons import MolecularDynamics, Relaxation, Renormalisation
 from phonograph.tables import to_table
 from phonograph.types import Crystal
 
@@ -85,11 +85,15 @@ def template(
         *_commented("[crystal.relaxation]", Relaxation()),
         "",
         "[phonons]",
-        *_lines(PhononsConfig(file=force_constants_file), skip=("forces", "renormalisation")),
+        *_lines(PhononsConfig(file=force_constants_file), skip=_PHONON_TABLES),
         "[phonons.forces]",
         *_lines(PhononsConfig().forces),
         "# Renormalisation at temperature: needed where the crystal has imaginary modes at 0 K.",
-        *_commented("[phonons.renormalisation]", Renormalisation()),
+        "# Three routes: self-consistent (options below), mode-projection and regression (options: docs/1_phonons.md).",
+        *_commented("[phonons.renormalisation]", Renormalisation(), 'route = "self-consistent"'),
+        '# Molecular dynamics for "mode-projection" and "regression": a file that you have, or a run to make.',
+        *_commented("[phonons.trajectory]", TrajectoryConfig(file="XDATCAR")),
+        *_commented("[phonons.molecular_dynamics]", MolecularDynamics()),
         "",
         "[sampling]",
         *_lines(SamplingConfig(), skip=("sets",)),
@@ -117,6 +121,7 @@ def template(
     return "\n".join(parts) + "\n"
 
 
+_PHONON_TABLES = ("forces", "renormalisation", "trajectory", "molecular_dynamics")
 _TABLES = tuple(item.name for item in fields(Config) if item.name not in ("title", "seed", "workers"))
 
 
@@ -197,8 +202,8 @@ def _training(metal: bool) -> list[str]:
     ]
 
 
-def _commented(header: str, settings: Any) -> list[str]:
-    lines = [header, *_lines(settings)]
+def _commented(header: str, settings: Any, *first: str) -> list[str]:
+    lines = [header, *first, *_lines(settings)]
     return [line if line.startswith("#") else f"# {line}" for line in lines]
 
 

@@ -15,7 +15,7 @@ import pytest
 from phonograph.errors import InputFileError
 from phonograph.files.phonons import load_phonons, save_phonons
 from phonograph.phonons import CalculatorForces, Renormalisation, compute_phonons
-from phonograph.phonons.audit import commensurate_frequencies
+from phonograph.phonons.wave_vectors import commensurate_frequencies
 from phonograph.types import Phonons
 
 
@@ -82,12 +82,79 @@ def test_tables_say_what_the_arrays_say(renormalised, tmp_path):
     assert {row["kind"] for row in bands} == {"renormalised", "harmonic"}
     assert len(bands) == len(renormalised.spectrum.q) + len(renormalised.harmonic_spectrum.q)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "audit.json",
         "bands.csv",
+        "dos.csv",
         "frequencies.csv",
         "phonons.json",
         "phonons.npz",
         "phonopy.yaml",
+        "thermal_displacements.csv",
+        "thermodynamics.csv",
     ]
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_thermodynamics_and_displacements_are_written_in_two_units(harmonic, tmp_path):
+    save_phonons(harmonic, tmp_path)
+    found = harmonic.properties
+    rows = rows_of(tmp_path / "thermodynamics.csv")
+    assert [float(row["free_energy_eV"]) for row in rows] == found.free_energy_eV.tolist()
+    # 1 eV per cell is 96.485 kJ/mol, and 1 eV/K is 96,485 J/(mol K).
+    last = rows[-1]
+    assert float(last["free_energy_kJ_per_mol"]) == pytest.approx(96.4853321 * float(last["free_energy_eV"]), rel=1e-8)
+    for name in ("entropy", "heat_capacity"):
+        expected = 96485.3321 * float(last[f"{name}_eV_per_K"])
+        assert float(last[f"{name}_J_per_mol_K"]) == pytest.approx(expected, rel=1e-8)
+    moves = rows_of(tmp_path / "thermal_displacements.csv")
+    assert len(moves) == len(found.temperatures_K) * found.atoms
+    assert float(moves[-1]["rms_y_A"]) ** 2 == pytest.approx(float(moves[-1]["U22_A2"]), rel=1e-12)
+    assert float(moves[-1]["U23_A2"]) == found.displacement_A2[-1, -1, 1, 2]
+    states = rows_of(tmp_path / "dos.csv")
+    assert [float(row["Al_per_THz"]) for row in states] == found.species_dos_per_THz[0].tolist()
+
+
+def test_line_widths_are_columns_and_come_back(harmonic, tmp_path):
+    widths = np.linspace(0.1, 0.9, len(harmonic.frequencies_THz))
+    widths[3] = np.nan
+    found = dataclasses.replace(harmonic, line_widths_THz=widths, line_width_errors_THz=0.1 * widths)
+    save_phonons(found, tmp_path)
+    back = load_phonons(tmp_path)
+    np.testing.assert_array_equal(back.line_widths_THz, widths)
+    np.testing.assert_array_equal(back.line_width_errors_THz, 0.1 * widths)
+    rows = rows_of(tmp_path / "frequencies.csv")
+    assert [row["line_width_THz"] for row in rows[:4]] == [*(repr(float(w)) for w in widths[:3]), ""]
+
+
+def test_the_audit_is_written_as_sentences(quartic, tmp_path):
+    toy = quartic(-0.3, 0.0)
+    phonons = compute_phonons(toy.crystal, toy.forces(), (2, 2, 2))
+    save_phonons(phonons, tmp_path)
+    document = json.loads((tmp_path / "audit.json").read_text())
+    assert any("positive definiteness" in line and "not passed" in line for line in document["summary"])
+    assert len(document["imaginary_modes"]) == len(phonons.audit.imaginary) > 0
+    assert document["measured"]["lowest_THz"] == phonons.audit.lowest_THz
+    assert load_phonons(tmp_path).audit == phonons.audit
+
+
+def test_phonons_without_audit_and_properties_come_back_without(harmonic, tmp_path):
+    save_phonons(dataclasses.replace(harmonic, audit=None, properties=None), tmp_path)
+    found = load_phonons(tmp_path)
+    assert found.audit is None
+    assert found.properties is None
+    assert not (tmp_path / "dos.csv").exists()
+
+
+def test_archives_of_an_older_version_are_refused_in_one_sentence(harmonic, tmp_path):
+    save_phonons(harmonic, tmp_path)
+    path = tmp_path / "phonons.json"
+    path.write_text(path.read_text().replace("phonograph-phonons-2", "phonograph-phonons-1"))
+    with pytest.raises(InputFileError, match=r"phonograph-phonons-1.*again"):
+        load_phonons(tmp_path)
 
 
 def test_missing_and_damaged_files_are_one_sentence(harmonic, tmp_path):
@@ -121,6 +188,9 @@ def rewrite(archive, change):
         lambda arrays: arrays.update(force_constants=arrays["force_constants"] * np.nan),
         lambda arrays: arrays.update({"unitcell.numbers": arrays["unitcell.numbers"] * 1.5}),
         lambda arrays: arrays.update(frequencies_THz=np.array([{}], dtype=object)),
+        lambda arrays: arrays.pop("properties.dos_THz"),
+        lambda arrays: arrays.update({"properties.free_energy_eV": np.zeros(2)}),
+        lambda arrays: arrays.update(line_widths_THz=np.zeros(2)),
     ],
 )
 def test_inconsistent_archives_are_refused(harmonic, tmp_path, change):
@@ -149,6 +219,11 @@ def test_compressed_archives_are_refused(harmonic, tmp_path):
         lambda document: document.update(rounds=[{"index": 1}]),
         lambda document: document.update(spectrum={"ticks": [[1]], "breaks": []}),
         lambda document: document.pop("force_constants_origin"),
+        lambda document: document["audit"].pop("sum_rule_eV_per_A2"),
+        lambda document: document["audit"].update(positive_definite="yes"),
+        lambda document: document["audit"].update(imaginary=[{"q": [0, 0]}]),
+        lambda document: document["properties"].update(mesh=[3, 3]),
+        lambda document: document["properties"].update(displacement_symbols=[]),
     ],
 )
 def test_inconsistent_json_is_refused(harmonic, tmp_path, change):

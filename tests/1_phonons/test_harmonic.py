@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from phonograph import units
 from phonograph.lattice import normal_modes
 from phonograph.phonons import AseForces, CalculatorForces, compute_phonons
-from phonograph.phonons.audit import commensurate_frequencies
+from phonograph.phonons.wave_vectors import commensurate_frequencies
 from phonograph.phonons.cells import phonopy_atoms
 
 FINE = CalculatorForces(engine="emt", displacement_A=0.01)

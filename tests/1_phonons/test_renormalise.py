@@ -9,7 +9,7 @@ from phonograph.errors import ConfigurationError
 from phonograph.lattice import covariance, mode_variance, normal_modes
 from phonograph.phonons import CalculatorForces, Renormalisation, compute_phonons
 from phonograph.phonons.evaluate import ForceField
-from phonograph.phonons.fit import SymmetricFit, free_directions, jackknife_frequencies
+from phonograph.phonons.fit import SymmetricFit, blocks_of_pairs, free_directions, jackknife_frequencies
 from phonograph.phonons.harmonic import supercell_of
 from phonograph.phonons.law import thermal_law
 from phonograph.phonons.renormalise import balance_weights, renormalise
@@ -55,7 +55,7 @@ def test_error_bars_are_those_of_repeated_runs(quartic):
             u = np.stack([half, -half], axis=1).reshape(-1, len(crystal), 3)
             forces = field.evaluate(crystal, crystal.positions_A + u).forces_eV_per_A
             found.append(normal_modes(fit(u, forces), crystal.masses_amu).frequencies_THz)
-            errors.append(jackknife_frequencies(fit, u, forces, np.ones(len(u)), 10))
+            errors.append(jackknife_frequencies(fit, u, forces, blocks=blocks_of_pairs(len(u), 10)))
     spread = np.std(found, axis=0, ddof=1)
     ratio = np.sqrt(np.mean(np.square(errors), axis=0)).mean() / spread.mean()
     assert 0.75 < ratio < 1.4

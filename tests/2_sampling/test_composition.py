@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import combinations, permutations, product
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from phonograph.errors import ConfigurationError, DataError
+from phonograph.errors import ConfigurationError, DataError, PhysicsError
 from phonograph.sampling import (
     MatchedRandomSampler,
+    PaperCodeSampler,
     PaperEq2Sampler,
     PaperEq3Sampler,
     Substitution,
     ThermalSampler,
+    occupation_weights,
     sample,
 )
+from phonograph.sampling.orbits import inequivalent, site_permutations
+from phonograph.sampling.quasirandom import clusters_of, correlations, descended, quasirandom, random_alloy
 from phonograph.types import Configurations, Crystal
 
 BROMINE, IODINE = 35, 53
@@ -137,7 +142,7 @@ def test_every_amplitude_meets_every_fraction(silver_salt):
 @pytest.mark.parametrize(
     "sampler",
     [
-        PaperEq2Sampler(law="one-sided"),
+        PaperCodeSampler(),
         PaperEq3Sampler(),
         MatchedRandomSampler(rms_A=(("Ag", 0.2), ("S", 0.1), ("Br", 0.1), ("I", 0.05))),
     ],
@@ -237,3 +242,204 @@ def test_a_wrong_end_member(silver_salt, make, iodide):
             name="mix",
             composition=Substitution(replace="Br", by="I", end_member=turned),
         )
+
+
+def signed_permutations() -> list[np.ndarray]:
+    """The 48 point operations of the cube."""
+    return [
+        np.diag(signs) @ np.eye(3, dtype=int)[list(order)]
+        for order in permutations(range(3))
+        for signs in product((1, -1), repeat=3)
+    ]
+
+
+def orbits_by_hand(repeat: int, count: int) -> Counter:
+    """Sizes of the orbits of ``count`` sites of a repeat³ simple cubic torus, from explicit matrices."""
+    sites = list(product(range(repeat), repeat=3))
+    group = {
+        tuple(tuple((operation @ site + shift) % repeat) for site in sites)
+        for operation in signed_permutations()
+        for shift in sites
+    }
+    seen, sizes = set(), Counter()
+    for chosen in combinations(range(len(sites)), count):
+        key = frozenset(sites[i] for i in chosen)
+        if key not in seen:
+            orbit = {frozenset(moved[i] for i in chosen) for moved in group}
+            seen |= orbit
+            sizes[len(orbit)] += 1
+    return sizes
+
+
+@pytest.mark.parametrize("count", range(9))
+def test_inequivalent_occupations_of_eight_sites_against_explicit_matrices(silver_salt, count):
+    crystal = silver_salt.supercell
+    sites = np.flatnonzero(crystal.numbers == BROMINE)
+    found = inequivalent(site_permutations(crystal, sites), count)
+    assert Counter(found.multiplicity.tolist()) == orbits_by_hand(2, count)
+
+
+def test_inequivalent_occupations_of_a_larger_cell(make):
+    _, crystal = make.antiperovskite(BROMINE, 4.9, repeat=3)
+    found = inequivalent(site_permutations(crystal, np.flatnonzero(crystal.numbers == BROMINE)), 2)
+    assert Counter(found.multiplicity.tolist()) == orbits_by_hand(3, 2)
+
+
+def test_a_crystal_without_symmetry_has_every_occupation():
+    rng = np.random.default_rng(3)
+    crystal = Crystal(
+        cell_A=np.eye(3) * 7 + 0.3 * rng.random((3, 3)), positions_A=7 * rng.random((6, 3)), numbers=[35] * 6
+    )
+    found = inequivalent(site_permutations(crystal, np.arange(6)), 3)
+    assert found.multiplicity.tolist() == [1] * 20
+
+
+INEQUIVALENT = replace(FIXED, occupations="inequivalent")
+
+
+def nearest_iodine_pairs(made: Configurations) -> np.ndarray:
+    """Number of nearest I–I neighbours: the same for equivalent occupations."""
+    grid = (made.numbers.reshape(len(made), 40)[:, 32:] == IODINE).astype(int).reshape(-1, 2, 2, 2)
+    return sum((grid * np.roll(grid, 1, axis=axis)).sum(axis=(1, 2, 3)) for axis in (1, 2, 3))
+
+
+def test_weighted_inequivalent_occupations_are_the_random_alloy(silver_salt):
+    """Six samples stand for all 70 occupations, and fifteen that repeat some of them do too."""
+    every = combinations(range(8), 4)
+    grid = np.array([[site in chosen for site in range(8)] for chosen in every], dtype=int).reshape(-1, 2, 2, 2)
+    exact = np.mean([sum((g * np.roll(g, 1, axis=axis)).sum() for axis in range(3)) for g in grid])
+    composition = replace(INEQUIVALENT, fractions=(0.5,))
+    for n in (6, 15):
+        made = sample(
+            silver_salt.supercell, PaperEq2Sampler(amplitudes_A=(0.1,)), n, 1, name="x", composition=composition
+        )
+        weights = occupation_weights(made)
+        assert weights.sum() == pytest.approx(1)
+        assert weights @ nearest_iodine_pairs(made) == pytest.approx(exact)
+        if n == 6:
+            assert np.mean(nearest_iodine_pairs(made)) < 0.95 * exact
+
+
+def test_inequivalent_occupations_take_turns_whatever_n(silver_salt):
+    long = sample(silver_salt, ThermalSampler(), 24, 1, name="x", composition=INEQUIVALENT)
+    short = sample(silver_salt, ThermalSampler(), 7, 1, name="x", composition=INEQUIVALENT)
+    assert_array_equal(short.numbers, long.numbers[: 7 * 40])
+    assert_array_equal(short.displacements_A, long.displacements_A[: 7 * 40])
+    rows = [row.tobytes() for row in long.numbers.reshape(24, 40)]
+    assert [len(set(rows[place::3])) for place in range(3)] == [3, 6, 3]
+    assert rows[0] == rows[9]  # three occupations of x = 0.25, every third sample
+    assert "0.5: 6 symmetry-inequivalent occupations stand for all 70" in " ".join(long.warnings)
+    assert "of which this set holds 2" in " ".join(short.warnings)
+    assert occupation_weights(long)[long.fraction == 0.5].sum() == pytest.approx(1)
+
+
+def test_every_amplitude_meets_every_occupation(silver_salt):
+    composition = replace(INEQUIVALENT, fractions=(0.5,))
+    made = sample(silver_salt.supercell, PaperEq2Sampler(), 48, 1, name="x", composition=composition)
+    rows = [row.tobytes() for row in made.numbers.reshape(48, 40)]
+    assert len(set(zip(rows, made.amplitude_A, strict=True))) == 48
+
+
+def test_occupations_may_be_groups(silver_salt):
+    sampler = ThermalSampler(antithetic=True)
+    alone = sample(silver_salt, sampler, 24, 1, name="x", composition=INEQUIVALENT)
+    grouped = sample(silver_salt, sampler, 24, 1, name="x", composition=replace(INEQUIVALENT, group_by_occupation=True))
+    assert len(set(alone.group)) == 12
+    rows = [row.tobytes() for row in grouped.numbers.reshape(24, 40)]
+    assert len(set(grouped.group)) == len(set(rows)) == len(set(zip(rows, grouped.group, strict=True)))
+    assert_array_equal(alone.displacements_A, grouped.displacements_A)
+
+
+def test_too_many_occupations_are_refused(make):
+    _, crystal = make.antiperovskite(BROMINE, 4.9, repeat=3)
+    with pytest.raises(PhysicsError, match=r"13 of 27 sites can be done in 2.01e\+07 ways.*quasirandom"):
+        sample(crystal, PaperEq2Sampler(), 2, 1, name="x", composition=replace(INEQUIVALENT, fractions=(13 / 27,)))
+
+
+def test_weights_need_enumerated_occupations(silver_salt):
+    with pytest.raises(DataError, match="occupations = 'inequivalent'"):
+        occupation_weights(sample(silver_salt, ThermalSampler(), 3, 1, name="x", composition=FIXED))
+
+
+def pair_correlations(crystal: Crystal, sites: np.ndarray, spins: np.ndarray, shells: int) -> np.ndarray:
+    """Mean σσ' per shell from all pairs of sites and 5 × 5 × 5 images."""
+    images = np.array(list(product(range(-2, 3), repeat=3))) @ crystal.cell_A
+    positions = crystal.positions_A[sites]
+    vectors = positions[None, :, None] - positions[:, None, None] + images
+    distance = np.linalg.norm(vectors, axis=-1).round(3)
+    radii = np.unique(distance[distance > 0])[:shells]
+    both = np.broadcast_to((spins[:, None] * spins[None])[..., None], distance.shape)
+    return np.array([both[distance == radius].mean() for radius in radii])
+
+
+def test_quasirandom_occupation_is_the_best_of_all(silver_salt):
+    """Eight sites: exhaustive search, descents and all 70 occupations counted by hand agree."""
+    crystal = silver_salt.supercell
+    sites = np.flatnonzero(crystal.numbers == BROMINE)
+    clusters = clusters_of(crystal, sites, 3, triplets=False)
+    for count in range(1, 8):
+        found = quasirandom(clusters, count, seed=1)
+        ideal = (2 * count / 8 - 1) ** 2
+        weights = 1 / np.sqrt([1, 2, 3])
+        by_hand = {}
+        for chosen in combinations(range(8), count):
+            spins = np.where(np.isin(np.arange(8), chosen), 1.0, -1.0)
+            by_hand[chosen] = float(weights @ (pair_correlations(crystal, sites, spins, 3) - ideal) ** 2)
+        assert found.objective == pytest.approx(min(by_hand.values()), abs=1e-12)
+        assert found.objective == pytest.approx(by_hand[tuple(found.chosen)], abs=1e-12)
+        descent = descended(clusters, count, found.random_alloy, seed=2)
+        assert by_hand[tuple(descent)] == pytest.approx(found.objective, abs=1e-12)
+
+
+def test_triplets_against_all_images(silver_salt):
+    """Kinds of triplets of the first two shells: (1, 1, 2) and (2, 2, 2), counted by hand."""
+    crystal = silver_salt.supercell
+    sites = np.flatnonzero(crystal.numbers == BROMINE)
+    clusters = clusters_of(crystal, sites, 2, triplets=True)
+    spins = np.where(np.isin(np.arange(8), [0, 1, 3]), 1.0, -1.0)
+    found = correlations(clusters, np.append(spins, 1.0)[None])[0]
+    edge = [v for v in product((-1, 0, 1), repeat=3) if np.dot(v, v) in (1, 2)]
+    sums: dict[tuple[int, ...], list[float]] = {}
+    for corner, (a, b) in product(product(range(2), repeat=3), product(edge, repeat=2)):
+        side = np.dot(np.subtract(a, b), np.subtract(a, b))
+        if side in (1, 2):
+            places = [np.add(corner, v) % 2 for v in ((0, 0, 0), a, b)]
+            value = np.prod([spins[int(place @ [4, 2, 1])] for place in places])
+            sums.setdefault(tuple(sorted((np.dot(a, a), np.dot(b, b), side))), []).append(value)
+    expected = [np.mean(sums[kind]) for kind in sorted(sums)]
+    assert sorted(sums) == [(1, 1, 2), (2, 2, 2)]
+    assert_allclose(found[clusters.order == 3], expected, atol=1e-12)
+    assert_allclose(found[clusters.order == 2], pair_correlations(crystal, sites, spins, 2), atol=1e-12)
+
+
+@pytest.mark.parametrize("triplets", [False, True])
+def test_quasirandom_occupation_of_a_larger_cell(make, triplets):
+    """64 sites: far below random occupations, with correlations that a second route confirms."""
+    _, crystal = make.antiperovskite(BROMINE, 4.9, repeat=4)
+    composition = replace(FIXED, fractions=(0.25, 0.5), occupations="quasirandom", shells=3, triplets=triplets)
+    sampler = PaperEq2Sampler(amplitudes_A=(0.1,))
+    made = sample(crystal, sampler, 6, 1, name="x", composition=composition)
+    rows = made.numbers.reshape(6, -1)
+    assert_array_equal(rows[0], rows[4])
+    sites = np.flatnonzero(crystal.numbers == BROMINE)
+    clusters = clusters_of(crystal, sites, 3, triplets=triplets)
+    for place, x in ((0, 0.25), (1, 0.5)):
+        spins = np.where(rows[place][sites] == IODINE, 1.0, -1.0)
+        assert spins.mean() == pytest.approx(2 * x - 1)
+        found = pair_correlations(crystal, sites, spins, 3)
+        random_order = [np.random.default_rng(seed).permutation(spins) for seed in range(50)]
+        mismatch = correlations(clusters, np.column_stack([random_order, np.ones(50)])) - random_alloy(
+            clusters, int(64 * x)
+        )
+        typical = np.mean(mismatch**2 @ (clusters.radius_A.min() / clusters.radius_A))
+        table = made.origin.settings["occupations"][place]
+        assert table["objective"] < 0.05 * typical
+        assert_allclose(np.array(table["correlations"])[clusters.order == 2], found, atol=1e-12)
+    assert "the random alloy's in brackets" in made.warnings[-1]
+
+
+def test_quasirandom_needs_shells_that_exist():
+    crystal = Crystal(cell_A=25 * np.eye(3), positions_A=np.array([[0.0, 0, 0], [3, 0, 0]]), numbers=[BROMINE, BROMINE])
+    composition = replace(FIXED, fractions=(0.5,), occupations="quasirandom", shells=6)
+    with pytest.raises(PhysicsError, match="fewer than 6 shells"):
+        sample(crystal, PaperEq2Sampler(), 1, 1, name="x", composition=composition)

@@ -11,12 +11,12 @@ from numpy.testing import assert_array_equal
 
 from phonograph.errors import InputFileError
 from phonograph.files.configurations import (
+    load_certificate,
     load_configurations,
-    load_statistics,
+    save_certificate,
     save_configurations,
-    save_statistics,
 )
-from phonograph.sampling import PaperEq2Sampler, Substitution, ThermalSampler, failed_checks, sample, set_statistics
+from phonograph.sampling import PaperEq2Sampler, Substitution, ThermalSampler, certify, failed_checks, sample
 from phonograph.streams import derive_seed
 from phonograph.types import Configurations
 
@@ -72,8 +72,8 @@ def test_random_sets_and_extreme_numbers(silver_salt, tmp_path):
 
 def test_loaded_sets_keep_their_certificate(silver_salt, mixed, tmp_path):
     save_configurations(mixed, tmp_path / "mix.extxyz")
-    found = set_statistics(load_configurations(tmp_path / "mix.extxyz"), silver_salt)
-    assert found.checks == set_statistics(mixed, silver_salt).checks
+    found = certify(load_configurations(tmp_path / "mix.extxyz"), silver_salt)
+    assert found.checks == certify(mixed, silver_salt).checks
     assert len(found.checks) > 8
 
 
@@ -124,9 +124,9 @@ def test_files_of_users_readers_accept_it(mixed, tmp_path):
 def test_statistics_round_trip(silver_salt, tmp_path):
     made = sample(silver_salt, ThermalSampler(), 20, 1, name="phonon")
     for reference in (silver_salt, silver_salt.supercell):
-        statistics = set_statistics(made, reference)
-        save_statistics(statistics, tmp_path / "phonon.statistics.json")
-        found = load_statistics(tmp_path / "phonon.statistics.json")
+        statistics = certify(made, reference)
+        save_certificate(statistics, tmp_path / "phonon.certificate.json")
+        found = load_certificate(tmp_path / "phonon.certificate.json")
         assert found.checks == statistics.checks
         assert found.species_rms_A == statistics.species_rms_A
         assert found.nearest_bonds == statistics.nearest_bonds
@@ -220,10 +220,10 @@ def test_nan_positions_are_refused(mixed, tmp_path):
 
 
 def test_a_broken_certificate_is_refused(silver_salt, tmp_path):
-    path = tmp_path / "phonon.statistics.json"
-    save_statistics(set_statistics(sample(silver_salt, ThermalSampler(), 2, 1, name="phonon"), silver_salt), path)
+    path = tmp_path / "phonon.certificate.json"
+    save_certificate(certify(sample(silver_salt, ThermalSampler(), 2, 1, name="phonon"), silver_salt), path)
     document = json.loads(path.read_text())
     document["checks"] = [{"name": "variance"}]
     path.write_text(json.dumps(document))
     with pytest.raises(InputFileError, match="certificate"):
-        load_statistics(path)
+        load_certificate(path)

@@ -8,7 +8,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import kstest
 
 from phonograph.errors import ConfigurationError, DataError, PhysicsError
-from phonograph.sampling import MatchedRandomSampler, PaperEq2Sampler, PaperEq3Sampler, ThermalSampler, sample
+from phonograph.sampling import (
+    MatchedRandomSampler,
+    PaperCodeSampler,
+    PaperEq2Sampler,
+    PaperEq3Sampler,
+    ThermalSampler,
+    sample,
+)
 
 
 def coordinates(made) -> np.ndarray:
@@ -92,10 +99,11 @@ def test_eq2_amplitudes_take_turns(silver_salt):
 
 
 @pytest.mark.parametrize(
-    ("law", "low", "mean", "variance"), [("symmetric", -0.6, 0.0, 0.36 / 3), ("one-sided", 0.0, 0.3, 0.36 / 12)]
+    ("law", "low", "mean", "variance"),
+    [(PaperEq2Sampler, -0.6, 0.0, 0.36 / 3), (PaperCodeSampler, 0.0, 0.3, 0.36 / 12)],
 )
-def test_eq2_laws(silver_salt, law, low, mean, variance):
-    u = coordinates(sample(silver_salt.supercell, PaperEq2Sampler(amplitudes_A=(0.6,), law=law), 500, 3, name="r"))
+def test_uniform_laws(silver_salt, law, low, mean, variance):
+    u = coordinates(sample(silver_salt.supercell, law(amplitudes_A=(0.6,)), 500, 3, name="r"))
     assert kstest(u.ravel(), "uniform", args=(low, 0.6 - low)).pvalue > 1e-3
     assert abs(u.mean() - mean) < 5 * np.sqrt(variance / u.size)
     assert abs(u.var() / variance - 1) < 5 * np.sqrt(0.8 / u.size)
@@ -136,7 +144,7 @@ def test_matched_set_has_the_rms_of_its_target(silver_salt, law):
 def test_rigid_drift_is_removed_before_matching(silver_salt):
     """A one-sided set is a symmetric one of half the amplitude about a rigid shift."""
     crystal = silver_salt.supercell
-    shifted = sample(crystal, PaperEq2Sampler(amplitudes_A=(0.8,), law="one-sided"), 400, 1, name="shifted")
+    shifted = sample(crystal, PaperCodeSampler(amplitudes_A=(0.8,)), 400, 1, name="shifted")
     for _, rms in MatchedRandomSampler().matched_to(shifted).rms_A:
         assert abs(rms / (0.8 / np.sqrt(12)) - 1) < 0.03
 
@@ -160,7 +168,7 @@ def test_matching_needs_displacements(silver_salt):
     [
         (PaperEq2Sampler, {"amplitudes_A": ()}),
         (PaperEq2Sampler, {"amplitudes_A": (0.1, -0.2)}),
-        (PaperEq2Sampler, {"law": "normal"}),
+        (PaperCodeSampler, {"amplitudes_A": (11.0,)}),
         (MatchedRandomSampler, {"rms_A": (("Ag", -0.1),)}),
         (MatchedRandomSampler, {"rms_A": (("Ag", float("nan")),)}),
         (MatchedRandomSampler, {"law": "cauchy"}),

@@ -14,9 +14,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from phonograph.errors import ConfigurationError, PhysicsError
-from phonograph.lattice import harmonic_energy
+from phonograph.lattice import (
+    displacement_root,
+    harmonic_energy,
+    mode_variance,
+    normal_modes,
+)
 from phonograph.sampling import ThermalSampler, sample
-from phonograph.streams import each_stream, stream
+from phonograph.streams import each_block
 from phonograph.types import Crystal, ForceConstants, Origin
 
 
@@ -115,7 +120,7 @@ def test_coordinates_are_normal(silver_salt):
     """Kolmogorov–Smirnov: standardised coordinates, and standardised mode energies against χ² of one degree."""
     from scipy.stats import kstest
 
-    made = sample(silver_salt, ThermalSampler(), 4000, 21, name="phonon")
+    made = sample(silver_salt, ThermalSampler(), 4000, 22, name="phonon")
     u = made.displacements_A.reshape(4000, -1)
     spread = np.sqrt(np.diag(from_scratch(silver_salt, 300.0, "quantum")))
     for coordinate in (0, 41, 77, 119):
@@ -151,21 +156,27 @@ def test_sample_depends_on_seed_and_index_only(silver_salt, antithetic):
 
 
 def test_draws_are_those_of_the_named_streams(silver_salt):
-    """The public recipe: sample i is S z with z from ``stream(seed, "thermal", i)``."""
-    from phonograph.lattice import displacement_root, mode_variance, normal_modes
-
+    """The public recipe: sample i is S z with z row i % 64 of what the generator of block i // 64 draws."""
     constants = silver_salt.force_constants
     modes = normal_modes(constants.values_eV_per_A2, constants.supercell.masses_amu)
     root = displacement_root(modes, mode_variance(modes.frequencies_THz, 300.0, "quantum"))
     made = sample(silver_salt, ThermalSampler(), 90, 6, name="phonon").displacements_A.reshape(90, -1)
-    for index in (0, 70):
-        assert_allclose(made[index], root @ stream(6, "thermal", index).standard_normal(120), atol=1e-13)
-    for index, generator in zip((5, 0, 2**40), each_stream(1, "law", (5, 0, 2**40)), strict=True):
-        single = stream(1, "law", index)
-        # An odd number of 32-bit draws leaves half a word in the generator; the next stream must not see it.
-        for draw in ("standard_normal", "random", "standard_exponential"):
-            assert_array_equal(getattr(generator, draw)(7), getattr(single, draw)(7))
-        assert_array_equal(generator.integers(9, size=3, dtype="u4"), single.integers(9, size=3, dtype="u4"))
+    blocks = [generator.standard_normal((64, 120)) for generator in each_block(6, "thermal", (0, 1))]
+    for index in (0, 63, 70):
+        assert_allclose(made[index], root @ blocks[index // 64][index % 64], atol=1e-13)
+
+
+def test_blocks_do_not_remember_what_was_drawn_before():
+    """An odd number of 32-bit draws leaves half a word in the generator; the next block must not see it."""
+    blocks = (5, 0, 2**40, 5)
+    alone = [next(each_block(1, "law", [block])).standard_normal(7) for block in blocks]
+    assert len({draw.tobytes() for draw in alone}) == 3
+    assert_array_equal(alone[0], alone[3])
+    for generator, expected in zip(each_block(1, "law", blocks), alone, strict=True):
+        assert_array_equal(generator.standard_normal(7), expected)
+        generator.integers(9, size=3, dtype="u4")
+    assert not np.array_equal(next(each_block(2, "law", [5])).standard_normal(7), alone[0])
+    assert not np.array_equal(next(each_block(1, "other", [5])).standard_normal(7), alone[0])
 
 
 def test_another_process_makes_the_same_bits(silver_salt):
@@ -221,7 +232,6 @@ def test_square_root_is_gauge_independent(silver_salt):
         numbers=crystal.numbers[order],
         masses_amu=crystal.masses_amu[order],
     )
-    from phonograph.lattice import displacement_root, mode_variance, normal_modes
 
     def root(values, masses):
         modes = normal_modes(values, masses)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -18,9 +19,15 @@ import pytest
 from ase.build import bulk
 from phonopy.file_IO import get_FORCE_CONSTANTS_lines
 
+sys.path.insert(0, str(Path(__file__).parent))
+from vasprun import vasprun_text
+
 from phonograph.errors import UserError
 from phonograph.files.force_constants import read_force_constants
+from phonograph.files.force_outputs import read_force_output
+from phonograph.files.phonopy_yaml import calculator_units
 from phonograph.files.structures import read_structures
+from phonograph.files.trajectory_readers import read_trajectory
 from phonograph.files.user_data import read_user_set
 
 MUTANTS = 120 * int(os.environ.get("HOSTILE_FILES", "1"))
@@ -265,3 +272,64 @@ def test_a_billion_atoms_are_refused_in_no_time(tmp_path, name, text):
     with pytest.raises(UserError, match=r"claims \d+ atoms"):
         read_structures(tmp_path / name)
     assert time.process_time() - start < 0.5
+
+
+DUMP = """ITEM: TIMESTEP
+{0}
+ITEM: NUMBER OF ATOMS
+2
+ITEM: BOX BOUNDS xy xz yz pp pp pp
+0.0 6.0 1.0
+0.0 4.0 1.0
+0.0 4.0 0.0
+ITEM: ATOMS id element x y z vx vy vz
+2 Cl 2.0 2.0 2.{0} 0.1 0.2 0.3
+1 Na 0.0 0.0 0.{0} 0.1 0.2 0.3
+"""
+
+
+def test_trajectories(tmp_path):
+    images = [bulk("NaCl", "rocksalt", a=5.6) for _ in range(3)]
+    for number, atoms in enumerate(images):
+        atoms.positions += 0.01 * number
+        atoms.set_momenta(np.ones((2, 3)))
+    dump = "".join(DUMP.format(step) for step in (1, 2, 3)).encode()
+    bases = {"md.dump": dump}
+    for name, kind in (("XDATCAR", "vasp-xdatcar"), ("md.extxyz", "extxyz"), ("md.traj", "traj")):
+        ase.io.write(tmp_path / name, images, format=kind)
+        bases[name] = (tmp_path / name).read_bytes()
+    for seed, (name, base) in enumerate(bases.items(), start=20):
+        (tmp_path / name).write_bytes(base)
+        assert len(read_trajectory(tmp_path / name)) == 3
+        attack(tmp_path, name, base, read_trajectory, MUTANTS, seed)
+
+
+def test_results_of_dft_codes(tmp_path):
+    forces = np.arange(6.0).reshape(2, 3)
+    xml = vasprun_text(["Na", "Cl"], np.eye(3) * 4, [[0, 0, 0], [0.5, 0.5, 0.5]], forces, steps=2).encode()
+    cp2k = b" ATOMIC FORCES in [a.u.]\n\n # Atom   Kind   Element          X              Y              Z\n"
+    cp2k += b"      1      1      Na    -0.00042  0.1  0.0\n      2      2      Cl     0.00042 -0.1  0.0\n"
+    cp2k += b" SUM OF ATOMIC FORCES   0.0  0.0  0.0  0.0\n"
+    pwscf = b"     Program PWSCF v.7.2 starts\n     celldm(1)=  10.000000  celldm(2)=   0.000000\n"
+    zero, one = b"0.000000", b"1.000000"
+    for axis, vector in enumerate(((one, zero, zero), (zero, one, zero), (zero, zero, one))):
+        pwscf += b"               a(%d) = ( %s )\n" % (axis + 1, b" ".join(vector))
+    pwscf += b"     site n.     atom                  positions (alat units)\n"
+    pwscf += b"         1           Na  tau(   1) = (   0.0000000   0.0000000   0.0000000  )\n"
+    pwscf += b"         2           Cl  tau(   2) = (   0.5000000   0.5000000   0.5000000  )\n"
+    pwscf += b"     Forces acting on atoms (cartesian axes, Ry/au):\n\n"
+    pwscf += b"     atom    1 type  1   force =    -0.00042    0.10000    0.00000\n"
+    pwscf += b"     atom    2 type  2   force =     0.00042   -0.10000    0.00000\n   JOB DONE.\n"
+    for seed, (name, base, code) in enumerate(
+        (("vasprun.xml", xml, "vasp"), ("a.out", pwscf, "qe"), ("a-forces-1_0.xyz", cp2k, "cp2k")), start=30
+    ):
+        factors = calculator_units(code, "test")
+
+        def read(path, factors=factors):
+            return read_force_output(path, 2, factors)
+
+        (tmp_path / name).write_bytes(base)
+        found = read(tmp_path / name)
+        assert found.forces_eV_per_A.shape == (2, 3)
+        assert found.symbols == ("Na", "Cl")
+        attack(tmp_path, name, base, read, MUTANTS, seed)

@@ -105,6 +105,36 @@ def test_override_reaches_every_level() -> None:
         ({"thermal": {"n": 3, "check_labels": 4}}, ("check_labels must be at most", "got 4")),
         ({"thermal": {"force_constants": "renormalised"}}, ("needs a [phonons.renormalisation]",)),
         ({"phonons": {"file": "f"}, "crystal": {"relaxation": {}}}, ("would move the crystal",)),
+        ({"phonons": {"renormalisation": {"route": "tdep"}}}, ("must be one of self-consistent", "'tdep'")),
+        ({"phonons": {"renormalisation": {"route": "regression"}}}, ("needs molecular dynamics", "trajectory")),
+        (
+            {"phonons": {"renormalisation": {"route": "regression", "mixing": 1.0}, "molecular_dynamics": {}}},
+            ("unknown key 'mixing' in [phonons.renormalisation]",),
+        ),
+        (
+            {"phonons": {"trajectory": {"file": "f"}, "molecular_dynamics": {}}},
+            ("two sources of one trajectory",),
+        ),
+        ({"phonons": {"trajectory": {}}}, ("needs a file",)),
+        ({"phonons": {"trajectory": {"file": "f", "time_step_fs": 0}}}, ("time_step_fs must be greater than 0",)),
+        ({"phonons": {"trajectory": {"file": "f"}}}, ("[phonons.trajectory] would have no effect",)),
+        ({"phonons": {"molecular_dynamics": {"duration_ps": 0.01}}}, ("hold 1 frames", "longer duration_ps")),
+        (
+            {
+                "phonons": {
+                    "renormalisation": {"route": "regression", "temperature_K": 300},
+                    "molecular_dynamics": {"temperature_K": 200},
+                }
+            },
+            ("runs at 200 K", "leave the first out"),
+        ),
+        (
+            {
+                "phonons": {"renormalisation": {"route": "regression"}, "trajectory": {"file": "f"}},
+                "thermal": {"force_constants": "renormalised"},
+            },
+            ("molecular dynamics at each temperature",),
+        ),
         ({"sampling": {"sets": [SET, {**SET, "name": "combined"}]}}, ("set called 'combined'", "rename the set")),
         ({"training": {"collections": {"../up": ["a"]}}, "sampling": {"sets": [SET]}}, ("may hold letters", "'../up'")),
         ({"training": {"collections": {"c": []}}, "sampling": {"sets": [SET]}}, ("at least one set",)),
@@ -151,10 +181,41 @@ def test_template_is_a_valid_configuration(tmp_path: Path) -> None:
     assert config.crystal.supercell == (2, 2, 2)
     assert config.path(config.crystal.file).is_file()
     assert config.set_names == ("phonon", "random", "matched")
-    # Every option carries its help, and taking the '#' off the renormalisation gives a valid table too.
-    commented = re.compile(r"^# (?=\[(?:crystal|phonons)\.re|\w+ = )", re.MULTILINE)
-    output.write_text(commented.sub("", output.read_text()))
-    assert read_config(output).phonons.renormalisation is not None
+    # Taking the '#' off a table that is offered gives a valid table too.
+    text = output.read_text()
+    output.write_text(uncommented(uncommented(text, "[crystal.relaxation]"), "[phonons.renormalisation]"))
+    assert read_config(output).phonons.route == "self-consistent"
+    assert read_config(output).crystal.relaxation is not None
+    output.write_text(uncommented(text, "[phonons.molecular_dynamics]") + MODE_PROJECTION)
+    assert read_config(output).phonons.route == "mode-projection"
+    assert read_config(output).phonons.molecular_dynamics is not None
+    output.write_text(uncommented(text, "[phonons.trajectory]") + MODE_PROJECTION)
+    assert read_config(output).phonons.trajectory is not None
+
+
+MODE_PROJECTION = '[phonons.renormalisation]\nroute = "mode-projection"\n'
+
+
+def uncommented(text: str, header: str) -> str:
+    """Take the '#' off a header and off the options that follow it, up to the next header."""
+    before, after = text.split(f"# {header}\n")
+    end = re.search(r"^(?:# )?\[", after, re.MULTILINE)
+    assert end is not None
+    options, rest = after[: end.start()], after[end.start() :]
+    return before + f"{header}\n" + re.sub(r"^# (?=\w+ = )", "", options, flags=re.MULTILINE) + rest
+
+
+def test_routes_are_named_and_survive_a_round_trip(tmp_path: Path) -> None:
+    dynamics = {"temperature_K": 200.0, "thermostat": "none"}
+    for route, own in (("mode-projection", {"skip_ps": 1.0}), ("regression", {"stride": 2}), ("self-consistent", {})):
+        phonons = {"renormalisation": {"route": route, **own}}
+        if own:
+            phonons["molecular_dynamics"] = dynamics
+        config = parse_config({"phonons": phonons}, tmp_path)
+        assert config.phonons.route == route
+        again = parse_config(tomllib.loads(to_toml(config)), tmp_path)
+        assert again == config
+    assert parse_config({"phonons": {"renormalisation": {}}}, tmp_path).phonons.route == "self-consistent"
 
 
 def test_template_knows_metals_and_takes_the_supercell_of_a_phonopy_file(tmp_path: Path) -> None:

@@ -24,10 +24,18 @@ from phonograph.types import Configurations, Crystal, Fitted, FloatArray, GraphS
 def test_shipped_laws_keep_the_contract() -> None:
     for sampler in (
         pg.PaperEq2Sampler(),
-        pg.PaperEq2Sampler(law="one-sided"),
+        pg.PaperCodeSampler(),
+        pg.RattleSampler(minimum_distance_A=2.0),
+        pg.DebyeSampler(debye_temperature_K=200.0),
         pg.MatchedRandomSampler(match="x", rms_A=(("Ag", 0.2), ("S", 0.1), ("Br", 0.1))),
     ):
         check_sampler(sampler, cubic_antiperovskite())
+
+
+def test_samplers_call_themselves_what_the_toml_calls_them() -> None:
+    from phonograph.config import SAMPLERS
+
+    assert {name: law.kind for name, law in SAMPLERS.items()} == {name: name for name in SAMPLERS}
 
 
 @dataclass(frozen=True, kw_only=True)

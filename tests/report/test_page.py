@@ -37,7 +37,7 @@ KEYS = (
 PARTS = {
     "structure": ("crystal", "phonons", "explanations"),
     "phonons": ("phonons",),
-    "sampling": ("sets", "statistics"),
+    "sampling": ("sets", "certificates"),
     "labels": ("labels",),
     "training": ("study", "fits"),
     "evaluation": ("evaluation",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,11 @@ from phonograph.atomic import replacing
 from phonograph.errors import DataError, InputFileError
 from phonograph.files.safety import check_readable, reading, sha256_of, shown
 from phonograph.files.sidecar import entry, read_sidecar, write_sidecar
-from phonograph.types import MAX_ATOMS, Check, Configurations, FloatArray, Origin, SetStatistics
+from phonograph.types import MAX_ATOMS, Certificate, Check, Configurations, FloatArray, Origin
+from phonograph.types.configurations import COVARIANCES
 
 SCHEMA = "phonograph-configurations-1"
-STATISTICS_SCHEMA = "phonograph-set-statistics-1"
+CERTIFICATE_SCHEMA = "phonograph-certificate-1"
 
 MAX_BYTES = 2**35
 """Largest set accepted (32 GiB; 10⁶ crystals of 40 atoms take about 5)."""
@@ -201,7 +203,7 @@ def _parsed(source: Path) -> tuple[list[Any], list[FloatArray], list[FloatArray]
     return numbers, positions, displacements, cells
 
 
-def save_statistics(statistics: SetStatistics, path: str | os.PathLike[str]) -> None:
+def save_certificate(certificate: Certificate, path: str | os.PathLike[str]) -> None:
     """Write the certificate of a set as JSON, atomically; undefined numbers become null.
 
     Raises
@@ -211,24 +213,27 @@ def save_statistics(statistics: SetStatistics, path: str | os.PathLike[str]) -> 
     """
     write_sidecar(
         path,
-        STATISTICS_SCHEMA,
+        CERTIFICATE_SCHEMA,
         (),
         Origin(room="sampling"),
-        name=statistics.name,
-        n=statistics.n,
-        species_rms_A=statistics.species_rms_A,
-        minimum_distance_A=statistics.minimum_distance_A,
-        nearest_bonds=statistics.nearest_bonds,
-        harmonic_energy_eV_per_atom=statistics.harmonic_energy_eV_per_atom,
-        checks=[
-            {name: getattr(check, name) for name in ("name", "found", "expected", "tolerance", "passed", "unit")}
-            for check in statistics.checks
-        ],
+        name=certificate.name,
+        n=certificate.n,
+        passed=certificate.passed,
+        law_known=certificate.law_known,
+        touched_share=certificate.touched_share,
+        species_rms_A=certificate.species_rms_A,
+        minimum_distance_A=certificate.minimum_distance_A,
+        nearest_bonds=certificate.nearest_bonds,
+        harmonic_energy_eV_per_atom=certificate.harmonic_energy_eV_per_atom,
+        checks=[dataclasses.asdict(check) for check in certificate.checks],
+        sites=certificate.sites,
+        components=("xx", "yy", "zz", "yz", "xz", "xy"),
+        **{name: getattr(certificate, name) for name in COVARIANCES},
     )
 
 
-def load_statistics(path: str | os.PathLike[str]) -> SetStatistics:
-    """Read what :func:`save_statistics` wrote.
+def load_certificate(path: str | os.PathLike[str]) -> Certificate:
+    """Read what :func:`save_certificate` wrote.
 
     Raises
     ------
@@ -236,13 +241,15 @@ def load_statistics(path: str | os.PathLike[str]) -> SetStatistics:
         One sentence, where the file is missing, damaged or of another kind.
     """
     source = Path(path)
-    document = read_sidecar(source, STATISTICS_SCHEMA)
-    energy = document.get("harmonic_energy_eV_per_atom")
+    document = read_sidecar(source, CERTIFICATE_SCHEMA)
+    energy, touched = document.get("harmonic_energy_eV_per_atom"), document.get("touched_share")
     rms = entry(document, "species_rms_A", list, source)
     bonds = entry(document, "nearest_bonds", list, source)
     checks = entry(document, "checks", list, source)
+    sites = entry(document, "sites", list, source)
+    tables = {name: entry(document, name, list, source) for name in COVARIANCES}
     with reading(source, "the certificate of a set"):
-        return SetStatistics(
+        return Certificate(
             name=entry(document, "name", str, source),
             n=entry(document, "n", int, source),
             species_rms_A=tuple((str(symbol), float(value)) for symbol, value in rms),
@@ -250,15 +257,25 @@ def load_statistics(path: str | os.PathLike[str]) -> SetStatistics:
             nearest_bonds=tuple((str(pair), float(mean), float(spread)) for pair, mean, spread in bonds),
             harmonic_energy_eV_per_atom=float("nan") if energy is None else float(energy),
             checks=tuple(_check(check) for check in checks),
+            law_known=document.get("law_known") is True,
+            touched_share=float("nan") if touched is None else float(touched),
+            sites=tuple(str(site) for site in sites),
+            **{name: np.array(rows, dtype=np.float64).reshape(-1, 6) for name, rows in tables.items()},
         )
 
 
 def _check(document: Mapping[str, Any]) -> Check:
     return Check(
         name=str(document["name"]),
-        found=float(document["found"]),
-        expected=float(document["expected"]),
-        tolerance=float(document["tolerance"]),
+        found=_number(document["found"]),
+        expected=_number(document["expected"]),
+        tolerance=_number(document["tolerance"]),
         passed=document["passed"] is True,
         unit=str(document["unit"]),
+        kind=str(document["kind"]),
     )
+
+
+def _number(value: Any) -> float:
+    # JSON has no infinity: the largest deviation of what should not move at all is one.
+    return float("inf") if value is None else float(value)

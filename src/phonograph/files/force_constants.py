@@ -21,6 +21,7 @@ from phonograph.files.force_files import (
     read_force_sets,
 )
 from phonograph.files.force_fit import force_constants_from_dataset
+from phonograph.files.force_frames import read_force_frames
 from phonograph.files.phonopy_yaml import (
     CalculatorUnits,
     PhonopyFile,
@@ -69,9 +70,11 @@ def read_force_constants(
     """Read force constants, or displacements and forces from which phonopy makes them.
 
     Read are phonopy.yaml and phonopy_params.yaml (also ``.xz``, ``.gz``) with force constants or with
-    displacements and forces, FORCE_CONSTANTS and force_constants.hdf5 (full and compact), and FORCE_SETS
-    (types 1 and 2).  Where displacements and forces are given, force constants are made as ``phonopy.load``
-    makes them: finite differences for type 1, symfc for type 2, both symmetrised by symfc's projector.
+    displacements and forces, FORCE_CONSTANTS and force_constants.hdf5 (full and compact), FORCE_SETS (types 1 and
+    2), and displaced supercells with forces as extended XYZ (``forces``, ``REF_forces`` or ``force``, eV/Å; a frame
+    without displacements gives the forces at rest, which are taken off).  Where displacements and forces are given,
+    force constants are made as ``phonopy.load`` makes them: finite differences for type 1, symfc for type 2 and
+    extended XYZ, both symmetrised by symfc's projector.
 
     Lattice vectors are rows: supercell lattice = ``supercell_matrix`` @ unit-cell lattice, which is the transpose
     of phonopy's DIM (a diagonal DIM is the same in both).
@@ -98,7 +101,8 @@ def read_force_constants(
         Full, eV/Å², atoms in phonopy's order.  ``origin.settings`` holds ``kind``, ``layout``, ``calculator``,
         ``nac`` (Born charges are reported, not used: they do not enter the sampler), and how well the acoustic
         sum rule and the symmetry Φ_{iα,jβ} = Φ_{jβ,iα} hold: ``largest_drift_eV_per_A2`` and
-        ``largest_asymmetry_eV_per_A2``.
+        ``largest_asymmetry_eV_per_A2``; for type 1 also ``symmetrisation_eV_per_A2``, the largest change that
+        symmetrising made: noise of the forces, or forces in another order of atoms.
 
     Raises
     ------
@@ -115,10 +119,10 @@ def read_force_constants(
     setting = _setting(kind, path, structure, supercell_matrix, primitive_matrix, calculator)
     phonon = _phonon(setting, setting.primitive_matrix, path)
     _check_order(phonon, setting)
-    values, layout = _values(kind, path, setting, phonon)
+    values, held = _values(kind, path, setting, phonon)
     if not np.isfinite(values).all():
         raise InputFileError(f"{shown(path)} gives {int((~np.isfinite(values)).sum())} NaN or infinite force constants")
-    return _result(path, setting, phonon, values, layout)
+    return _result(path, setting, phonon, values, held)
 
 
 def _setting(
@@ -146,7 +150,7 @@ def _setting(
     return _Setting(
         cell=phonopy_cell(crystal),
         title=crystal.title,
-        supercell_matrix=_integer_rows(supercell_matrix).T,
+        supercell_matrix=integer_rows(supercell_matrix).T,
         primitive_matrix=_primitive(primitive_matrix),
         units=calculator_units(calculator, shown(path)),
         file=None,
@@ -194,10 +198,10 @@ def _from_yaml(
     if matrix is None and supercell_matrix is None:
         raise InputFileError(f"{place} does not say what its supercell is; give the supercell matrix")
     if matrix is None:
-        matrix = _integer_rows(supercell_matrix).T
-    elif supercell_matrix is not None and (_integer_rows(supercell_matrix).T != matrix).any():
+        matrix = integer_rows(supercell_matrix).T
+    elif supercell_matrix is not None and (integer_rows(supercell_matrix).T != matrix).any():
         raise InputFileError(
-            f"{place} has the supercell {matrix.T.tolist()} (rows), not {_integer_rows(supercell_matrix).tolist()}; "
+            f"{place} has the supercell {matrix.T.tolist()} (rows), not {integer_rows(supercell_matrix).tolist()}; "
             "give the supercell that phonopy was run with"
         )
     primitive = _primitive(primitive_matrix)
@@ -214,7 +218,8 @@ def _from_yaml(
     )
 
 
-def _integer_rows(matrix: ArrayLike | None) -> NDArray[np.int64]:
+def integer_rows(matrix: ArrayLike | None) -> NDArray[np.int64]:
+    """Return a supercell matrix as integer rows, shape (3, 3), from three numbers or rows."""
     try:
         values = np.asarray(matrix, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -237,34 +242,65 @@ def _primitive(matrix: str | ArrayLike) -> str | FloatArray:
 
 
 def _phonon(setting: _Setting, primitive: str | FloatArray, path: str | os.PathLike[str]) -> Any:
-    """Return phonopy's object, after checking that the supercell is one and not too large."""
-    matrix = setting.supercell_matrix.astype(np.float64)
+    return phonopy_object(setting.cell, setting.supercell_matrix, primitive, shown(path))
+
+
+def phonopy_object(
+    cell: Any,
+    supercell_matrix: NDArray[np.int64],
+    primitive: str | FloatArray,
+    place: str,
+    calculator: str | None = None,
+) -> Any:
+    """Return phonopy's object, after checking that the supercell is one and not too large.
+
+    Parameters
+    ----------
+    cell
+        The unit cell as phonopy's ``PhonopyAtoms``.
+    supercell_matrix, primitive
+        phonopy's convention (columns).
+    place
+        File or folder, for messages.
+    calculator
+        phonopy's name of the code whose units the cell has; None: Å.
+    """
+    matrix = supercell_matrix.astype(np.float64)
     size = round(float(np.linalg.det(matrix))) if np.abs(matrix).max() < 1e4 else 10**9
-    frame = float(np.abs(matrix).sum(axis=1).prod()) * len(setting.cell)
+    frame = float(np.abs(matrix).sum(axis=1).prod()) * len(cell)
     if size < 1:
         raise InputFileError(
-            f"{shown(path)}: the supercell matrix must have a positive determinant; got {size} from "
-            f"{setting.supercell_matrix.T.tolist()} (rows)"
+            f"{place}: the supercell matrix must have a positive determinant; got {size} from "
+            f"{supercell_matrix.T.tolist()} (rows)"
         )
-    if size * len(setting.cell) > MAX_SUPERCELL or frame > MAX_FRAME:
+    if size * len(cell) > MAX_SUPERCELL or frame > MAX_FRAME:
         raise InputFileError(
-            f"{shown(path)}: the supercell {setting.supercell_matrix.T.tolist()} (rows) of {len(setting.cell)} atoms "
-            f"has {size * len(setting.cell)}; at most {MAX_SUPERCELL} (and no extreme shear) are accepted"
+            f"{place}: the supercell {supercell_matrix.T.tolist()} (rows) of {len(cell)} atoms "
+            f"has {size * len(cell)}; at most {MAX_SUPERCELL} (and no extreme shear) are accepted"
         )
-    with reading(path, "a phonopy calculation"), warnings.catch_warnings():
+    with reading(place, "a phonopy calculation"), warnings.catch_warnings():
         # phonopy tells every user of version 4 that 'auto' is the new default; it is asked for by name here.
         warnings.filterwarnings("ignore", message="primitive_matrix defaulted to 'auto'")
         # A supercell may have fewer symmetries than its crystal; everything here is done in the supercell.
         warnings.filterwarnings("ignore", message="Warning: Point group symmetries of supercell and primitive")
         from phonopy import Phonopy
 
-        phonon = Phonopy(setting.cell, setting.supercell_matrix, primitive_matrix=primitive, log_level=0)
-    if len(phonon.supercell) != size * len(setting.cell):
+        phonon = Phonopy(cell, supercell_matrix, primitive_matrix=primitive, calculator=calculator, log_level=0)
+    if len(phonon.supercell) != size * len(cell):
         raise InputFileError(
-            f"{shown(path)}: phonopy makes {len(phonon.supercell)} atoms of a supercell that should have "
-            f"{size * len(setting.cell)}; check the structure"
+            f"{place}: phonopy makes {len(phonon.supercell)} atoms of a supercell that should have "
+            f"{size * len(cell)}; check the structure"
         )
     return phonon
+
+
+def announced_calculation(path: str | os.PathLike[str]) -> tuple[PhonopyFile, Any]:
+    """Return phonopy_disp.yaml and phonopy's object (Å, eV) of the supercell that it describes."""
+    file = read_phonopy_yaml(path)
+    setting = _from_yaml(file, None, "auto", None)
+    phonon = _phonon(setting, setting.primitive_matrix, path)
+    _check_order(phonon, setting)
+    return file, phonon
 
 
 def _check_order(phonon: Any, setting: _Setting) -> None:
@@ -284,12 +320,18 @@ def _check_order(phonon: Any, setting: _Setting) -> None:
         )
 
 
-def _values(kind: str, path: str | os.PathLike[str], setting: _Setting, phonon: Any) -> tuple[FloatArray, str]:
-    """Return full force constants in eV/Å², and what the file held."""
+def _values(
+    kind: str, path: str | os.PathLike[str], setting: _Setting, phonon: Any
+) -> tuple[FloatArray, dict[str, Any]]:
+    """Return full force constants in eV/Å², and what the file held, as entries of the origin."""
     atoms, file = len(phonon.supercell), setting.file
     if kind == "force_sets":
         dataset = read_force_sets(path, atoms, setting.units)
         return force_constants_from_dataset(phonon, dataset, shown(path), announced=file.dataset if file else None)
+    if kind == "extxyz":
+        frames, rest = read_force_frames(path, crystal_of(phonon.supercell, shown(path), setting.title))
+        values, _ = force_constants_from_dataset(phonon, frames, shown(path), announced=None)
+        return values, {"layout": f"displaced supercells, forces at rest {rest}"}
     if kind == "force_constants":
         raw = read_force_constants_text(path, atoms, setting.units)
     elif kind == "hdf5":
@@ -305,8 +347,8 @@ def _values(kind: str, path: str | os.PathLike[str], setting: _Setting, phonon: 
     if len(raw.values_eV_per_A2) == atoms:
         if raw.rows is not None and (raw.rows != np.arange(atoms)).any():
             raise InputFileError(f"{shown(path)} lists the atoms out of order; write it again with phonopy")
-        return raw.values_eV_per_A2, "full"
-    return _expanded(raw, phonon, setting, path), "compact"
+        return raw.values_eV_per_A2, {"layout": "full"}
+    return _expanded(raw, phonon, setting, path), {"layout": "compact"}
 
 
 def _expanded(raw: RawForceConstants, phonon: Any, setting: _Setting, path: str | os.PathLike[str]) -> FloatArray:
@@ -331,7 +373,7 @@ def _expanded(raw: RawForceConstants, phonon: Any, setting: _Setting, path: str 
 
 
 def _result(
-    path: str | os.PathLike[str], setting: _Setting, phonon: Any, values: FloatArray, layout: str
+    path: str | os.PathLike[str], setting: _Setting, phonon: Any, values: FloatArray, held: dict[str, Any]
 ) -> ForceConstants:
     import phonopy
 
@@ -346,7 +388,7 @@ def _result(
             room="files",
             settings={
                 "kind": force_file_format(path),
-                "layout": layout,
+                **held,
                 "calculator": setting.units.calculator,
                 "nac": "present, not used" if nac else "absent",
                 "largest_drift_eV_per_A2": float(np.abs(values.sum(axis=1)).max()),

@@ -39,7 +39,7 @@ class RawForceConstants:
 
 
 def force_file_format(path: str | os.PathLike[str]) -> str:
-    """Return ``phonopy``, ``hdf5``, ``force_constants`` or ``force_sets`` by the file's name.
+    """Return ``phonopy``, ``extxyz``, ``hdf5``, ``force_constants`` or ``force_sets`` by the file's name.
 
     Raises
     ------
@@ -56,6 +56,8 @@ def force_file_format(path: str | os.PathLike[str]) -> str:
     last = suffixes[-1] if suffixes else ""
     if last in (".yaml", ".yml"):
         return "phonopy"
+    if last in (".extxyz", ".xyz"):
+        return "extxyz"
     if last in (".hdf5", ".h5") and not compressed:
         return "hdf5"
     for start in ("FORCE_CONSTANTS", "FORCE_SETS"):
@@ -63,7 +65,7 @@ def force_file_format(path: str | os.PathLike[str]) -> str:
             return start.lower()
     raise InputFileError(
         f"{shown(path)} is not a known file of force constants; the format follows from the name: "
-        "phonopy*.yaml (also .xz, .gz), FORCE_CONSTANTS*, FORCE_SETS*, *.hdf5"
+        "phonopy*.yaml (also .xz, .gz), FORCE_CONSTANTS*, FORCE_SETS*, *.hdf5, *.extxyz"
     )
 
 

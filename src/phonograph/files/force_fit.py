@@ -18,10 +18,17 @@ SAME_DISPLACEMENT_A = 1e-4
 """How far the displacements of FORCE_SETS may be from those announced in phonopy_disp.yaml, Å."""
 
 
+INDEPENDENT = 1e-9
+"""Share of a normal equation that must not be a combination of others, for it to count."""
+
+
 def force_constants_from_dataset(
     phonon: Any, dataset: dict[str, Any], place: str, announced: dict[str, Any] | None
-) -> tuple[FloatArray, str]:
-    """Return full force constants, eV/Å², shape (n, n, 3, 3), and ``"type 1"`` or ``"type 2"``.
+) -> tuple[FloatArray, dict[str, Any]]:
+    """Return full force constants, eV/Å², shape (n, n, 3, 3), and what is to be told about them.
+
+    That is ``layout``, ``"type 1"`` or ``"type 2"``, and for type 1 ``symmetrisation_eV_per_A2``, the largest change
+    that symmetrising made.
 
     Parameters
     ----------
@@ -50,38 +57,70 @@ def force_constants_from_dataset(
         _check_announced(dataset, announced, atoms, place)
     if finite_differences:
         _check_directions(phonon, dataset, place)
-        return _finite_differences(phonon, dataset, place), "type 1"
-    return _regression(phonon, dataset, place), "type 2"
+        values, change = _finite_differences(phonon, dataset, place)
+        return values, {"layout": "type 1", "symmetrisation_eV_per_A2": change}
+    return _regression(phonon, dataset, place), {"layout": "type 2"}
 
 
-def _finite_differences(phonon: Any, dataset: dict[str, Any], place: str) -> FloatArray:
+def _finite_differences(phonon: Any, dataset: dict[str, Any], place: str) -> tuple[FloatArray, float]:
+    """Return symmetrised force constants and by how much symmetrising changed them at most."""
     with reading(place, "a set of displacements and forces"):
         phonon.dataset = dataset
         phonon.produce_force_constants(calculate_full_force_constants=True, show_drift=False)
+        before = np.array(phonon.force_constants, dtype=np.float64)
         phonon.symmetrize_force_constants(show_drift=False, use_symfc_projector=True)
-    return np.array(phonon.force_constants, dtype=np.float64)
+    values = np.array(phonon.force_constants, dtype=np.float64)
+    return values, float(np.abs(values - before).max())
 
 
 def _regression(phonon: Any, dataset: dict[str, Any], place: str) -> FloatArray:
-    from phonopy.interface.symfc import SymfcFCSolver
-
-    with reading(place, "a set of displacements and forces"):
-        solver = SymfcFCSolver(
-            phonon.supercell,
-            displacements=dataset["displacements"],
-            forces=dataset["forces"],
-            symmetry=phonon.symmetry,
-        )
-        unknowns = int(solver.compute_basis_set(orders=[2])[2].basis_set.shape[1])
-    count, equations = len(dataset["forces"]), int(dataset["forces"].size)
-    if equations < unknowns:
+    unknowns, rank = free_force_constants(phonon, dataset["displacements"], place)
+    count = len(dataset["forces"])
+    if rank < unknowns:
         raise InputFileError(
-            f"{place} holds {count} displaced supercells, {equations} forces for {unknowns} free force constants; at "
-            f"least {-(-unknowns * count // equations)} supercells are needed"
+            f"{place} holds {count} displaced supercells, which determine {rank} of {unknowns} free force constants; "
+            f"at least {max(count + 1, -(-unknowns * count // max(rank, 1)))} supercells are needed"
         )
     with reading(place, "a set of displacements and forces"):
+        solver = _solver(phonon, dataset["displacements"], dataset["forces"])
         solver.solve(orders=[2], is_compact_fc=False)
     return np.array(solver.force_constants[2], dtype=np.float64)
+
+
+def _solver(phonon: Any, displacements: FloatArray, forces: FloatArray) -> Any:
+    from phonopy.interface.symfc import SymfcFCSolver
+
+    solver = SymfcFCSolver(phonon.supercell, displacements=displacements, forces=forces, symmetry=phonon.symmetry)
+    solver.compute_basis_set(orders=[2])
+    return solver
+
+
+def free_force_constants(phonon: Any, displacements_A: FloatArray, place: str = "the set") -> tuple[int, int]:
+    """Return how many free parameters symmetry leaves to the force constants, and how many displacements determine.
+
+    The second number is the rank of the normal equations XᵀX of the fit, by Cholesky decomposition with pivoting.
+    Counting equations is not enough: Φ is symmetric, so the forces of different supercells are not independent.
+
+    Parameters
+    ----------
+    phonon
+        phonopy's object.
+    displacements_A
+        Shape (supercells, n, 3).
+    place
+        The file, for messages.
+    """
+    from scipy.linalg.lapack import dpstrf
+
+    with reading(place, "a set of displacements and forces"):
+        from symfc.solvers.solver_O2 import prepare_normal_equation_O2
+
+        basis = _solver(phonon, displacements_A, np.zeros_like(displacements_A)).compute_basis_set(orders=[2])[2]
+        flat = np.ascontiguousarray(displacements_A.reshape(len(displacements_A), -1))
+        matrix, _ = prepare_normal_equation_O2(flat, np.zeros_like(flat), basis)
+    scale = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    rank = int(dpstrf(matrix / np.outer(scale, scale), tol=INDEPENDENT)[2])
+    return len(matrix), rank if np.diag(matrix).max(initial=0.0) > 0 else 0
 
 
 def _check_type_1(dataset: dict[str, Any], atoms: int, place: str) -> None:
@@ -116,7 +155,8 @@ def _check_array(value: FloatArray, shape: tuple[int, ...], what: str) -> None:
         raise InputFileError(f"{what} must be finite; got {int((~np.isfinite(value)).sum())} NaN or infinite values")
 
 
-def _all_displacements(dataset: dict[str, Any], atoms: int) -> FloatArray:
+def all_displacements(dataset: dict[str, Any], atoms: int) -> FloatArray:
+    """Return the displacements of phonopy's dataset of either type, shape (supercells, atoms, 3)."""
     if "displacements" in dataset:
         return np.asarray(dataset["displacements"], dtype=np.float64)
     full = np.zeros((len(dataset["first_atoms"]), atoms, 3))
@@ -127,19 +167,25 @@ def _all_displacements(dataset: dict[str, Any], atoms: int) -> FloatArray:
 
 def _check_announced(dataset: dict[str, Any], announced: dict[str, Any], atoms: int, place: str) -> None:
     with reading(place, "the displacements of the phonopy YAML file beside it"):
-        expected = _all_displacements(announced, atoms)
-    found = _all_displacements(dataset, atoms)
-    # Random displacements (type 2) may have been calculated in part; finite displacements are all needed.
-    enough = len(found) == len(expected) if "first_atoms" in dataset else len(found) <= len(expected)
-    if (
-        not enough
-        or found.shape[1:] != expected.shape[1:]
-        or (np.abs(found - expected[: len(found)]) > SAME_DISPLACEMENT_A).any()
-    ):
+        expected = all_displacements(announced, atoms)
+    found = all_displacements(dataset, atoms)
+    # Some may be missing, and be no loss; whether the others determine the force constants is looked at later.
+    same = found.shape[1:] == expected.shape[1:] and ("first_atoms" in dataset) == ("first_atoms" in announced)
+    if not same or any(float(np.abs(expected - one).max(axis=(1, 2)).min()) > SAME_DISPLACEMENT_A for one in found):
         raise InputFileError(
-            f"{place} holds {len(found)} displacements that are not the {len(expected)} of the phonopy YAML file; the "
-            "two belong to different calculations"
+            f"{place} holds {len(found)} displacements that are not among the {len(expected)} of the phonopy YAML "
+            "file; the two belong to different calculations"
         )
+
+
+def check_determined(phonon: Any, dataset: dict[str, Any], place: str) -> None:
+    """Raise :class:`InputFileError` unless the displacements determine the force constants."""
+    if "first_atoms" in dataset:
+        _check_directions(phonon, dataset, place)
+        return
+    unknowns, rank = free_force_constants(phonon, dataset["displacements"], place)
+    if rank < unknowns:
+        raise InputFileError(f"{place} determines {rank} of {unknowns} free force constants")
 
 
 def _check_directions(phonon: Any, dataset: dict[str, Any], place: str) -> None:

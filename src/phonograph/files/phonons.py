@@ -5,11 +5,9 @@ Loading never parses YAML: arrays come from a NumPy archive without pickled obje
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,23 @@ import numpy as np
 
 from phonograph.atomic import replacing, write_text
 from phonograph.errors import DataError, InputFileError
+from phonograph.files.phonon_tables import phonon_tables
 from phonograph.files.phonopy_yaml import phonopy_cell
 from phonograph.files.safety import MAX_SET_BYTES, check_readable, reading, shown
 from phonograph.files.sidecar import entry, origin_from_plain, origin_to_plain, read_sidecar, write_sidecar
-from phonograph.types import Crystal, ForceConstants, Origin, Phonons, RenormalisationRound, Spectrum
+from phonograph.types import (
+    Crystal,
+    ForceConstants,
+    ImaginaryModes,
+    Origin,
+    PhononAudit,
+    PhononProperties,
+    Phonons,
+    RenormalisationRound,
+    Spectrum,
+)
 
-SCHEMA = "phonograph-phonons-1"
+SCHEMA = "phonograph-phonons-2"
 ARRAYS, SIDECAR = "phonons.npz", "phonons.json"
 
 _CRYSTAL = ("cell_A", "positions_A", "numbers", "masses_amu")
@@ -36,15 +45,29 @@ _REQUIRED = (
     "supercell_matrix",
     "force_constants",
 )
-_OPTIONAL = ("harmonic_force_constants",)
+_WIDTHS = ("line_widths_THz", "line_width_errors_THz")
+_PROPERTIES = (
+    "dos_THz",
+    "dos_per_THz",
+    "species_dos_per_THz",
+    "temperatures_K",
+    "free_energy_eV",
+    "entropy_eV_per_K",
+    "heat_capacity_eV_per_K",
+    "displacement_A2",
+)
+_OPTIONAL = ("harmonic_force_constants", *_WIDTHS, *(f"properties.{name}" for name in _PROPERTIES))
 
 
 def save_phonons(phonons: Phonons, folder: str | Path) -> None:
     """Write phonons into ``folder``, each file atomically.
 
     * ``phonopy.yaml``: cell, supercell and the force constants that samplers use; ``phonopy.load`` opens it;
-    * ``frequencies.csv``: ``mode,frequency_THz,error_THz,harmonic_THz`` of the 3n − 3 commensurate modes;
+    * ``frequencies.csv``: ``mode,frequency_THz,error_THz,harmonic_THz`` of the 3n − 3 commensurate modes, and their
+      line widths where the route gives them;
     * ``bands.csv``: frequencies along the standard path, renormalised and harmonic;
+    * ``audit.json``, ``dos.csv``, ``thermodynamics.csv``, ``thermal_displacements.csv``: see
+      :mod:`phonograph.files.phonon_tables`;
     * ``phonons.json``: method, temperature, rounds, warnings, origin;  ``phonons.npz``: all arrays.
 
     Parameters
@@ -63,8 +86,8 @@ def save_phonons(phonons: Phonons, folder: str | Path) -> None:
     constants = phonons.force_constants
     with replacing(folder / "phonopy.yaml") as temporary:
         temporary.write_text(_phonopy_text(constants), encoding="utf-8")
-    write_text(folder / "frequencies.csv", _frequencies_text(phonons))
-    write_text(folder / "bands.csv", _bands_text(phonons))
+    for name, text in phonon_tables(phonons).items():
+        write_text(folder / name, text)
     with replacing(folder / ARRAYS) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **_arrays_of(phonons))
     write_sidecar(
@@ -82,6 +105,8 @@ def save_phonons(phonons: Phonons, folder: str | Path) -> None:
         harmonic_origin=origin_to_plain(phonons.harmonic.origin) if phonons.harmonic else None,
         spectrum=_marks(phonons.spectrum),
         harmonic_spectrum=_marks(phonons.harmonic_spectrum),
+        audit=asdict(phonons.audit) if phonons.audit else None,
+        properties=_words_of(phonons.properties) if phonons.properties else None,
     )
 
 
@@ -116,7 +141,10 @@ def _restored(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, 
             harmonic_spectrum=_spectrum("harmonic_spectrum", document, arrays, source),
             warnings=document["warnings"],
             origin=document["origin"],
+            audit=_audit(document, source),
+            properties=_properties(document, arrays, source),
             **{name: arrays[name] for name in _OWN},
+            **{name: arrays[name] for name in _WIDTHS if name in arrays},
         )
 
 
@@ -137,33 +165,6 @@ def _phonopy_text(constants: ForceConstants) -> str:
         return str(phonon.to_phonopy_yaml(settings={"force_constants": True}))
 
 
-def _frequencies_text(phonons: Phonons) -> str:
-    columns = (phonons.frequencies_THz, phonons.frequency_error_THz, phonons.harmonic_frequencies_THz)
-    rows = [[mode, *(repr(float(value)) for value in row)] for mode, row in enumerate(zip(*columns, strict=True), 1)]
-    return _table(["mode", "frequency_THz", "error_THz", "harmonic_THz"], rows)
-
-
-def _bands_text(phonons: Phonons) -> str:
-    branches = phonons.spectrum.frequencies_THz.shape[1]
-    header = ["kind", "distance_per_A", "q1", "q2", "q3", *(f"band_{branch + 1}_THz" for branch in range(branches))]
-    kinds = [("harmonic", phonons.harmonic_spectrum)]
-    if phonons.harmonic is not None:
-        kinds.insert(0, ("renormalised", phonons.spectrum))
-    rows = []
-    for kind, item in kinds:
-        values = np.column_stack([item.distance, item.q, item.frequencies_THz])
-        rows += [[kind, *(f"{value:.8g}" for value in row)] for row in values]
-    return _table(header, rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return stream.getvalue()
-
-
 def _marks(item: Spectrum) -> dict[str, Any]:
     return {"ticks": [[distance, label] for distance, label in item.ticks], "breaks": list(item.breaks)}
 
@@ -179,7 +180,16 @@ def _arrays_of(phonons: Phonons) -> dict[str, Any]:
     arrays["force_constants"] = constants.values_eV_per_A2
     if phonons.harmonic is not None:
         arrays["harmonic_force_constants"] = phonons.harmonic.values_eV_per_A2
+    arrays |= {name: getattr(phonons, name) for name in _WIDTHS if getattr(phonons, name) is not None}
+    if phonons.properties is not None:
+        arrays |= {f"properties.{name}": getattr(phonons.properties, name) for name in _PROPERTIES}
     return arrays
+
+
+def _words_of(properties: PhononProperties) -> dict[str, Any]:
+    return {
+        name: getattr(properties, name) for name in ("mesh", "atoms", "species", "displacement_symbols", "left_out")
+    }
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -233,11 +243,17 @@ def _converged(document: Mapping[str, Any], source: Path) -> bool | None:
     return bool(entry(document, "converged", bool, source))
 
 
-def _round(item: Any, source: Path) -> RenormalisationRound:
-    names = {field.name for field in fields(RenormalisationRound)}
+def _whole(item: Any, kind: type, what: str, source: Path) -> dict[str, Any]:
+    """Return ``item`` if it holds exactly the fields of the dataclass ``kind``."""
+    names = {field.name for field in fields(kind)}
     if not isinstance(item, dict) or set(item) != names:
-        raise InputFileError(f"{shown(source)}: a round must hold {', '.join(sorted(names))}; run phonons again")
-    numbers = {name: entry(item, name, (int, float), source) for name in names}
+        raise InputFileError(f"{shown(source)}: {what} must hold {', '.join(sorted(names))}; run phonons again")
+    return item
+
+
+def _round(item: Any, source: Path) -> RenormalisationRound:
+    found = _whole(item, RenormalisationRound, "a round", source)
+    numbers = {name: entry(found, name, (int, float), source) for name in found}
     values: dict[str, Any] = {name: float(value) for name, value in numbers.items()}
     return RenormalisationRound(**(values | {name: int(numbers[name]) for name in ("index", "samples")}))
 
@@ -252,4 +268,51 @@ def _spectrum(
         ticks=tuple((float(distance), str(label)) for distance, label in ticks),
         breaks=tuple(int(index) for index in breaks),
         **{name: arrays[f"{kind}.{name}"] for name in _SPECTRUM},
+    )
+
+
+def _audit(document: Mapping[str, Any], source: Path) -> PhononAudit | None:
+    if document.get("audit") is None:
+        return None
+    found = _whole(entry(document, "audit", dict, source), PhononAudit, "the audit", source)
+    modes = tuple(_imaginary(item, source) for item in entry(found, "imaginary", list, source))
+    kinds = {"operations": int, "crystal_operations": int, "primitive_cells": int, "positive_definite": bool}
+    values: dict[str, Any] = {}
+    for name in found:
+        if name == "sensitivity_THz" and found[name] is None:
+            values[name] = None
+        elif name != "imaginary":
+            kind = kinds.get(name, float)
+            values[name] = kind(entry(found, name, (int, float) if kind is float else kind, source))
+    return PhononAudit(**values, imaginary=modes)
+
+
+def _imaginary(item: Any, source: Path) -> ImaginaryModes:
+    found = _whole(item, ImaginaryModes, "imaginary modes", source)
+    q = [float(component) for component in entry(found, "q", list, source)]
+    longitudinal = found["longitudinal"]
+    return ImaginaryModes(
+        q=(q[0], q[1], q[2]),
+        label=entry(found, "label", str, source),
+        lowest_THz=float(entry(found, "lowest_THz", (int, float), source)),
+        character=tuple((str(symbol), float(share)) for symbol, share in entry(found, "character", list, source)),
+        longitudinal=None if longitudinal is None else float(entry(found, "longitudinal", (int, float), source)),
+        **{name: int(entry(found, name, int, source)) for name in ("equivalents", "count", "degeneracy")},
+    )
+
+
+def _properties(
+    document: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]], source: Path
+) -> PhononProperties | None:
+    if document.get("properties") is None:
+        return None
+    found = entry(document, "properties", dict, source)
+    mesh = [int(number) for number in entry(found, "mesh", list, source)]
+    return PhononProperties(
+        mesh=(mesh[0], mesh[1], mesh[2]),
+        atoms=entry(found, "atoms", int, source),
+        species=tuple(str(name) for name in entry(found, "species", list, source)),
+        displacement_symbols=tuple(str(name) for name in entry(found, "displacement_symbols", list, source)),
+        left_out=float(entry(found, "left_out", (int, float), source)),
+        **{name: arrays[f"properties.{name}"] for name in _PROPERTIES},
     )

@@ -51,7 +51,7 @@ def read_sidecar(path: str | os.PathLike[str], schema: str) -> Mapping[str, Any]
         raise InputFileError(f"{source} is not JSON in UTF-8: {error}; write it again") from error
     if not isinstance(document, dict) or document.get("schema") != schema:
         got = document.get("schema") if isinstance(document, dict) else type(document).__name__
-        raise InputFileError(f"{source}: the schema must be {schema!r}; got {got!r}")
+        raise InputFileError(f"{source}: the schema must be {schema!r}; got {got!r}; run the room that writes it again")
     warnings = entry(document, "warnings", list, source)
     if not all(isinstance(warning, str) for warning in warnings):
         raise InputFileError(f"{source}: warnings must be a list of sentences")

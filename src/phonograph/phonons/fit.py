@@ -10,7 +10,7 @@ import numpy as np
 from phonograph.errors import ConfigurationError
 from phonograph.lattice import normal_modes
 from phonograph.phonons.cells import symfc_atoms
-from phonograph.types import Crystal, FloatArray
+from phonograph.types import Crystal, FloatArray, IntArray
 
 
 class SymmetricFit:
@@ -74,34 +74,45 @@ class SymmetricFit:
 
 
 def jackknife_frequencies(
-    fit: SymmetricFit, displacements_A: FloatArray, forces_eV_per_A: FloatArray, weights: FloatArray, blocks: int
+    fit: SymmetricFit,
+    displacements_A: FloatArray,
+    forces_eV_per_A: FloatArray,
+    weights: FloatArray | None = None,
+    *,
+    blocks: IntArray,
 ) -> FloatArray:
     """Return standard errors of the commensurate frequencies, THz, shape (3n − 3,).
 
-    Delete-block jackknife: s² = (g − 1)/g Σ_b (ν_b − ν̄)² over g fits that leave out one block of antithetic pairs
-    each.  The pairs are dealt to the blocks in turn, so that every block holds pairs of every round.
+    Delete-block jackknife: s² = (g − 1)/g Σ_b (ν_b − ν̄)² over g fits that leave out one block of samples each.
     Source: Efron & Stein, Ann. Stat. 9, 586 (1981), doi:10.1214/aos/1176345462.
 
     Parameters
     ----------
     displacements_A, forces_eV_per_A
-        Shape (2p, n, 3); samples 2k and 2k + 1 are a pair.
+        Shape (m, n, 3).
     weights
-        Shape (2p,).
+        Shape (m,); all 1 where not given.
     blocks
-        Number of blocks g; at most one per pair.
+        The block of each sample, shape (m,): samples that are not independent of each other belong to one block.
     """
-    pairs = len(displacements_A) // 2
-    number = min(blocks, pairs)
-    member = np.repeat(np.arange(pairs) % number, 2)
-    masses = fit.supercell.masses_amu
+    weights = np.ones(len(displacements_A)) if weights is None else weights
+    names = np.unique(blocks)
     found = []
-    for block in range(number):
-        keep = member != block
+    for block in names:
+        keep = blocks != block
         values = fit(displacements_A[keep], forces_eV_per_A[keep], weights[keep])
-        found.append(normal_modes(values, masses).frequencies_THz)
+        found.append(normal_modes(values, fit.supercell.masses_amu).frequencies_THz)
     spread = np.array(found) - np.mean(found, axis=0)
-    return np.sqrt((number - 1) / number * (spread**2).sum(axis=0))
+    return np.sqrt((len(names) - 1) / len(names) * (spread**2).sum(axis=0))
+
+
+def blocks_of_pairs(samples: int, blocks: int) -> IntArray:
+    """Deal antithetic pairs (samples 2k and 2k + 1) to blocks in turn, so that every block holds pairs of each round.
+
+    At most one block per pair.
+    """
+    pairs = samples // 2
+    return np.repeat(np.arange(pairs) % min(blocks, pairs), 2)
 
 
 def free_directions(supercell: Crystal) -> FloatArray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from phonograph.lattice import normal_modes
-from phonograph.phonons.audit import Audit, audit
+from phonograph.phonons.audit import RawAudit, raw_audit
 from phonograph.phonons.cells import from_phonopy, phonopy_of
 from phonograph.phonons.evaluate import ForceField, Reference
 from phonograph.phonons.source import ForceSource
@@ -50,17 +50,14 @@ class Harmonic:
         Largest change of a commensurate frequency at twice the length; None where it was not checked.
     reference
         Energy, forces and stress of the supercell at rest.
-    point_groups
-        Number of point-group operations of the supercell and of the crystal.
     """
 
     supercell: Crystal
     values_eV_per_A2: FloatArray
-    raw: Audit
+    raw: RawAudit
     displacements: int
     sensitivity_THz: float | None
     reference: Reference
-    point_groups: tuple[int, int]
 
 
 def supercell_of(unitcell: Crystal, supercell_matrix: IntArray) -> Crystal:
@@ -102,10 +99,6 @@ def finite_displacements(
         displacements=count,
         sensitivity_THz=float(np.abs(frequencies[-1] - frequencies[0]).max()) if len(fits) > 1 else None,
         reference=reference,
-        point_groups=(
-            len(phonon.symmetry.pointgroup_operations),
-            len(phonon.primitive_symmetry.pointgroup_operations),
-        ),
     )
 
 
@@ -116,7 +109,7 @@ def _fit(
     reference: Reference,
     field: ForceField,
     progress: Progress | None,
-) -> tuple[FloatArray, Audit, int]:
+) -> tuple[FloatArray, RawAudit, int]:
     """Return symmetrised force constants, the audit of the raw ones, and the number of displaced supercells."""
     with warnings.catch_warnings():
         # phonopy and symfc announce future changes of their own interfaces.
@@ -126,7 +119,7 @@ def _fit(
         found = field.evaluate(supercell, positions, what="phonons: displacements", progress=progress)
         phonon.forces = found.forces_eV_per_A - reference.forces_eV_per_A
         phonon.produce_force_constants(fc_calculator="traditional", show_drift=False)
-        raw = audit(np.array(phonon.force_constants))
+        raw = raw_audit(np.array(phonon.force_constants))
         phonon.produce_force_constants(fc_calculator="symfc", show_drift=False)
     return np.array(phonon.force_constants, dtype=np.float64), raw, len(positions)
 
@@ -159,11 +152,6 @@ def harmonic_warnings(result: Harmonic, source: ForceSource) -> tuple[str, ...]:
             f"before symmetrisation the finite-difference force constants of {source.name} break the sum rule by "
             f"{result.raw.sum_rule_eV_per_A2:.2g} eV/Å² and are asymmetric by {result.raw.asymmetry_eV_per_A2:.2g} "
             "eV/Å²: noise of the forces."
-        )
-    if result.point_groups[0] < result.point_groups[1]:
-        sentences.append(
-            f"the supercell has {result.point_groups[0]} of the crystal's {result.point_groups[1]} point-group "
-            "operations, so force constants may break the crystal's symmetry; choose one of the lattice's own shape."
         )
     if result.sensitivity_THz is not None and result.sensitivity_THz > source.displacement_tolerance_THz:
         sentences.append(

@@ -28,7 +28,7 @@ import numpy as np
 
 from phonograph.lattice import free_energy, normal_modes
 from phonograph.phonons.evaluate import ForceField, Responses
-from phonograph.phonons.fit import SymmetricFit, free_directions, jackknife_frequencies
+from phonograph.phonons.fit import SymmetricFit, blocks_of_pairs, free_directions, jackknife_frequencies
 from phonograph.phonons.law import Law, thermal_law
 from phonograph.phonons.settings import Renormalisation
 from phonograph.streams import stream
@@ -41,7 +41,10 @@ NOISE_FACTOR = 1.5
 """A change of the frequencies within this many error bars is noise."""
 
 NEGLIGIBLE_SHARE = 0.1
-"""A change below this share of the frequency tolerance passes whatever its error bar."""
+"""A change below this share of its tolerance passes whatever its error bar."""
+
+FREE_ENERGY_FACTOR = 2.0
+"""A change of the free energy within this many standard errors of the difference is noise."""
 
 POSITIVE_FACTOR = 2.0
 """The lowest frequency must exceed zero by this many error bars."""
@@ -114,9 +117,11 @@ def renormalise(
     """Return force constants that are self-consistent at a temperature, with error bars.
 
     The loop has converged when for two successive rounds the rms change of all commensurate frequencies between the law
-    and the fit is within two error bars (or a tenth of the tolerance), the rms error bar is within the tolerance, the
-    lowest frequency exceeds zero by two error bars, and the guard removed no more variance than its tolerance.
-    Otherwise it stops after ``max_rounds`` and says what failed.
+    and the fit is within 1.5 error bars (or a tenth of the tolerance), the rms error bar is within the tolerance, the
+    free energy has changed since the round before by no more than two standard errors of the difference (or a tenth of
+    its tolerance) and its own error is within the tolerance, the lowest frequency exceeds zero by two error bars, and
+    the guard removed no more variance than its tolerance.  Otherwise it stops after ``max_rounds`` and says what
+    failed.
 
     Parameters
     ----------
@@ -155,7 +160,7 @@ def renormalise(
         last_change = change
         values = values + settings.mixing / (1 + turns) * (found.values_eV_per_A2 - values)
         rounds.append(_record(pool, found, change, values, settings, rest_eV, len(rounds) + 1))
-        steady = steady + 1 if not _shortcomings(rounds[-1], found, settings) else 0
+        steady = steady + 1 if not _shortcomings(rounds, found, settings) else 0
         if progress is not None:
             progress("phonons: renormalisation rounds (at most)", len(rounds), settings.max_rounds)
     converged = steady >= STEADY_ROUNDS
@@ -166,7 +171,7 @@ def renormalise(
         rounds=tuple(rounds),
         converged=converged,
         warnings=(
-            *_convergence_warnings(converged, rounds[-1], found, settings),
+            *_convergence_warnings(converged, rounds, found, settings),
             *_mean_force_warnings(supercell, pool, found, settings),
         ),
     )
@@ -196,7 +201,9 @@ def _fit_pool(fit: SymmetricFit, pool: deque[_Batch], settings: Renormalisation)
     return _Fitted(
         values_eV_per_A2=values,
         frequencies_THz=normal_modes(values, fit.supercell.masses_amu).frequencies_THz,
-        errors_THz=jackknife_frequencies(fit, displacements, forces, applied, settings.blocks),
+        errors_THz=jackknife_frequencies(
+            fit, displacements, forces, applied, blocks=blocks_of_pairs(len(applied), settings.blocks)
+        ),
         weights=weights,
     )
 
@@ -230,7 +237,7 @@ def _record(
 ) -> RenormalisationRound:
     batch = pool[-1]
     masses = batch.law.modes.masses_amu
-    value, error = _free_energy(batch, settings, rest_eV)
+    value, error = _free_energy(pool, found, settings, rest_eV)
     return RenormalisationRound(
         index=index,
         samples=len(found.weights),
@@ -248,24 +255,34 @@ def _rms(values: FloatArray) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def _free_energy(batch: _Batch, settings: Renormalisation, rest_eV: float) -> tuple[float, float]:
-    """Return F_harm + ⟨V − V_harm⟩ of the round's own law and its standard error, eV/atom, from the energy at rest."""
-    law, atoms = batch.law, batch.displacements_A.shape[1]
-    beyond = batch.responses.energies_eV - rest_eV - law.harmonic_energy(batch.displacements_A)
+def _free_energy(pool: deque[_Batch], found: _Fitted, settings: Renormalisation, rest_eV: float) -> tuple[float, float]:
+    """Return F_harm + ⟨V − V_harm⟩ of the round's own law and its standard error, eV/atom, from the energy at rest.
+
+    The average is over all samples of the pool with their weights for that law.
+    """
+    law, atoms = pool[-1].law, len(pool[-1].law.modes.masses_amu)
+    beyond = np.concatenate(
+        [batch.responses.energies_eV - rest_eV - law.harmonic_energy(batch.displacements_A) for batch in pool]
+    )
     pairs = beyond.reshape(-1, 2).mean(axis=1)
+    weights = found.weights[::2] / found.weights[::2].sum()
+    mean = float(weights @ pairs)
+    # Unbiased for equal weights; p pairs are never fewer than two.
+    error = float(np.sqrt((weights**2) @ (pairs - mean) ** 2 * len(pairs) / (len(pairs) - 1)))
     harmonic = free_energy(law.frequencies_THz, settings.temperature_K, settings.statistics)
-    error = pairs.std(ddof=1) / np.sqrt(len(pairs))
-    return float((harmonic + pairs.mean()) / atoms), float(error / atoms)
+    return (harmonic + mean) / atoms, error / atoms
 
 
-def _shortcomings(record: RenormalisationRound, found: _Fitted, settings: Renormalisation) -> list[str]:
-    """Return what keeps a round from counting as converged, in words."""
+def _shortcomings(rounds: list[RenormalisationRound], found: _Fitted, settings: Renormalisation) -> list[str]:
+    """Return what keeps the last round from counting as converged, in words."""
+    record = rounds[-1]
     tolerance = settings.frequency_tolerance_THz
     reasons = []
     if record.change_THz > max(NOISE_FACTOR * record.noise_THz, NEGLIGIBLE_SHARE * tolerance):
         reasons.append(f"frequencies still change by {record.change_THz:.2f} THz (error bars {record.noise_THz:.2f})")
     if record.noise_THz > tolerance:
         reasons.append(f"error bars are {record.noise_THz:.2f} THz (tolerance {tolerance:g})")
+    reasons += free_energy_shortcomings(rounds, settings.free_energy_tolerance_eV_per_atom)
     lowest, error = found.frequencies_THz[0], found.errors_THz[0]
     if lowest <= POSITIVE_FACTOR * error or record.lowest_THz <= 0:
         reasons.append(f"the lowest mode, {lowest:.2f} ± {error:.2f} THz, is not positive beyond its error")
@@ -277,14 +294,30 @@ def _shortcomings(record: RenormalisationRound, found: _Fitted, settings: Renorm
     return reasons
 
 
+def free_energy_shortcomings(rounds: list[RenormalisationRound], tolerance_eV_per_atom: float) -> list[str]:
+    """Return what the free energy of the last round lacks: a small error bar, or the value of the round before."""
+    reasons = []
+    record, error = rounds[-1], rounds[-1].free_energy_error_eV_per_atom
+    if error > tolerance_eV_per_atom:
+        reasons.append(
+            f"the free energy's error is {1000 * error:.2g} meV/atom (tolerance {1000 * tolerance_eV_per_atom:g})"
+        )
+    if len(rounds) > 1:
+        change = abs(record.free_energy_eV_per_atom - rounds[-2].free_energy_eV_per_atom)
+        noise = float(np.hypot(error, rounds[-2].free_energy_error_eV_per_atom))
+        if change > max(FREE_ENERGY_FACTOR * noise, NEGLIGIBLE_SHARE * tolerance_eV_per_atom):
+            reasons.append(f"the free energy still changes by {1000 * change:.2g} ± {1000 * noise:.2g} meV/atom")
+    return reasons
+
+
 def _convergence_warnings(
-    converged: bool, record: RenormalisationRound, found: _Fitted, settings: Renormalisation
+    converged: bool, rounds: list[RenormalisationRound], found: _Fitted, settings: Renormalisation
 ) -> tuple[str, ...]:
     if converged:
         return ()
-    reasons = _shortcomings(record, found, settings) or ["the test held in the last round only"]
+    reasons = _shortcomings(rounds, found, settings) or ["the test held in the last round only"]
     return (
-        f"the renormalisation at {settings.temperature_K:g} K did not converge in {record.index} rounds: "
+        f"the renormalisation at {settings.temperature_K:g} K did not converge in {len(rounds)} rounds: "
         f"{'; '.join(reasons)}. Remedies: more pairs_per_round, window or max_rounds; a higher temperature or the "
         "lattice constant of this temperature, if the crystal is unstable here; a larger guard, if it acts.",
     )

@@ -1,4 +1,4 @@
-"""Settings of the renormalisation and of the relaxation: light to import."""
+"""Settings of the routes to phonons at temperature and of the relaxation: light to import."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ class Renormalisation:
     frequency_tolerance_THz: float = option(
         0.1, "Largest rms error bar of the commensurate frequencies in a converged round, THz.", above=0.0
     )
+    free_energy_tolerance_eV_per_atom: float = option(
+        0.001, "Largest standard error of the free energy in a converged round, eV/atom.", above=0.0
+    )
     max_rounds: int = option(24, "Rounds after which the loop stops without convergence.", minimum=2)
     blocks: int = option(10, "Blocks of pairs that the jackknife leaves out in turn.", minimum=3)
 
@@ -53,6 +56,35 @@ class Renormalisation:
                 "phonons.renormalisation: classical atoms do not move at 0 K; set statistics = 'quantum' or "
                 "temperature_K above 0"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModeProjection:
+    """Lines of normal modes in a molecular dynamics trajectory; see :func:`phonograph.phonons.projection.project`."""
+
+    temperature_K: float | None = option(
+        None, "Temperature of the trajectory, K; not given: what the trajectory says.", above=0.0
+    )
+    skip_ps: float = option(0.0, "Start of the trajectory that is left out, ps.", minimum=0.0)
+    blocks: int = option(4, "Parts of the trajectory that are fitted one by one to check the error bars.", minimum=2)
+
+    def __post_init__(self) -> None:
+        check_options(self, "phonons.renormalisation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForceRegression:
+    """Force constants fitted to the forces of a trajectory; see :func:`phonograph.phonons.regression.regress`."""
+
+    temperature_K: float | None = option(
+        None, "Temperature of the trajectory, K; not given: what the trajectory says.", above=0.0
+    )
+    skip_ps: float = option(0.0, "Start of the trajectory that is left out, ps.", minimum=0.0)
+    stride: int = option(0, "Every how many frames one is fitted; 0: as the forces' autocorrelation allows.", minimum=0)
+    blocks: int = option(10, "Consecutive parts of the trajectory that the jackknife leaves out in turn.", minimum=3)
+
+    def __post_init__(self) -> None:
+        check_options(self, "phonons.renormalisation")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from phonograph.audit_checks import SENSITIVITY_THZ
 from phonograph.errors import ConfigurationError
 from phonograph.options import check_options, option
 
@@ -28,7 +29,9 @@ def _check_option() -> Any:
 
 def _tolerance_option() -> Any:
     return option(
-        0.3, "Largest change of a frequency between the two lengths that passes without a warning, THz.", above=0.0
+        SENSITIVITY_THZ,
+        "Largest change of a frequency between the two lengths that passes without a warning, THz.",
+        above=0.0,
     )
 
 

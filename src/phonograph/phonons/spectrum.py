@@ -43,7 +43,7 @@ def spectrum(force_constants: ForceConstants) -> Spectrum:
 def _path(cell_A: FloatArray) -> tuple[FloatArray, FloatArray, list[tuple[float, str]], list[int]]:
     """Return q, distance, ticks and the indices at which unconnected parts begin."""
     reciprocal = np.linalg.inv(cell_A).T
-    points, parts = _standard_points(cell_A)
+    points, parts = standard_points(cell_A), standard_parts(cell_A)
     q: list[FloatArray] = []
     distance: list[float] = []
     ticks: list[tuple[float, str]] = []
@@ -67,9 +67,18 @@ def _path(cell_A: FloatArray) -> tuple[FloatArray, FloatArray, list[tuple[float,
     return np.array(q), np.array(distance), ticks, breaks
 
 
-def _standard_points(cell_A: FloatArray) -> tuple[dict[str, FloatArray], list[list[str]]]:
+def standard_points(cell_A: FloatArray) -> dict[str, FloatArray]:
+    """Return the named points of the Brillouin zone in units of the reciprocal lattice of ``cell_A``."""
+    from ase.cell import Cell
+
+    return {name: np.array(place) for name, place in Cell(cell_A).bandpath(npoints=0).special_points.items()}
+
+
+def standard_parts(cell_A: FloatArray) -> list[list[str]]:
+    """Return the names along each connected part of the standard path."""
     from ase.cell import Cell
     from ase.dft.kpoints import parse_path_string
 
     path: Any = Cell(cell_A).bandpath(npoints=0)
-    return dict(path.special_points), parse_path_string(path.path)
+    parts: list[list[str]] = parse_path_string(path.path)
+    return parts

@@ -114,8 +114,14 @@ def fold(summary: Content, *content: Content, open_: bool = False) -> Markup:
     return tag("details", tag("summary", summary), *content, open=open_)
 
 
-def figure(number: str, caption: Content, *pictures: Content, numbers: Content = None, columns: int = 1) -> Markup:
-    """Return pictures in a grid with a caption and, folded, the table of the same numbers."""
+def figure(
+    number: str, caption: Content, *pictures: Content, numbers: Content = None, columns: int | str = 1
+) -> Markup:
+    """Return pictures in a grid with a caption and, folded, the table of the same numbers.
+
+    ``columns`` is 1 to 3, or the name of a grid of the style sheet: ``"beside1"`` and ``"beside2"`` are one or two
+    pictures with a narrow one at their right.
+    """
     grid = tag("div", *pictures, class_=f"grid g{columns}")
     label = tag("b", f"Figure {number}.")
     folded = fold("The same numbers as a table", numbers) if numbers is not None else None

@@ -12,6 +12,7 @@ import numpy as np
 
 from phonograph.report.palette import set_colours
 from phonograph.types import (
+    Certificate,
     Configurations,
     Crystal,
     Evaluation,
@@ -20,7 +21,6 @@ from phonograph.types import (
     FloatArray,
     Labels,
     Phonons,
-    SetStatistics,
     Study,
     ThermalCurve,
 )
@@ -38,7 +38,7 @@ class ReportMaterial:
         Title of the report; any text, it is escaped.
     crystal
         The reference crystal (the cell of the structure file).
-    phonons, sets, statistics, labels, study, fits, evaluation, explanations, curve
+    phonons, sets, certificates, labels, study, fits, evaluation, explanations, curve
         Results of the rooms; of ``fits`` only name, architecture, target, history, range and split are shown.
     target
         Property that the key numbers and the open figures are about; empty: that of the explanation, the
@@ -60,7 +60,7 @@ class ReportMaterial:
     crystal: Crystal | None = None
     phonons: Phonons | None = None
     sets: tuple[Configurations, ...] = ()
-    statistics: tuple[SetStatistics, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
     labels: Labels | None = None
     study: Study | None = None
     fits: tuple[Fitted, ...] = ()
@@ -81,7 +81,7 @@ class ReportMaterial:
     def set_names(self) -> tuple[str, ...]:
         """Names of the sets in their order, from the sets, the labels and the training collections."""
         names = [item.name for item in self.sets]
-        names += [item.name for item in self.statistics]
+        names += [item.name for item in self.certificates]
         names += self.labels.set_names if self.labels else ()
         names += [item.trained_on for item in self.fits]
         if self.evaluation:

@@ -26,6 +26,12 @@ def set_colours(names: Iterable[str]) -> Mapping[str, str]:
     return {name: _FIXED.get(name) or taken[name] for name in unique}
 
 
+def species_colours(symbols: Iterable[str]) -> Mapping[str, str]:
+    """Return one colour per species, by first appearance; apart from the blue and grey of spectra."""
+    colours = (VERMILLION, GREEN, ORANGE, PURPLE, SKY)
+    return {symbol: colours[place % len(colours)] for place, symbol in enumerate(dict.fromkeys(symbols))}
+
+
 def ramp(value: float) -> str:
     """Return the colour of an importance in [0, 1], interpolated on :data:`RAMP`."""
     place = min(max(value, 0.0), 1.0) * (len(RAMP) - 1)

@@ -1,6 +1,6 @@
 """The certificate of a set: tests of the law that its displacements claim to obey.
 
-Every claim is a quadratic form of the displacements, x = uᵀ Q u: the variance of a species (Q diagonal), the
+The main claims are quadratic forms of the displacements, x = uᵀ Q u: the variance of a species (Q diagonal), the
 covariance of nearest neighbours (Q pairs), the harmonic energy (Q = ½Φ).  Under the claimed law with covariance C
 its cumulants are known (κ₃ and κ₄ taken from the Gaussian law), so the bound on the mean of n samples needs no
 second set:
@@ -19,26 +19,41 @@ from typing import Any
 import numpy as np
 
 from phonograph.errors import UserError
+from phonograph.sampling.bond_spread import BondTally
 from phonograph.sampling.composition import substituted
+from phonograph.sampling.controls import MatchedRandomSampler
+from phonograph.sampling.debye import DebyeSampler
 from phonograph.sampling.distances import Bonds, pair_codes, pair_name
-from phonograph.sampling.laws import IndexedSampler, Moments, supercell_of
+from phonograph.sampling.harmonic_sampler import HarmonicSampler
+from phonograph.sampling.laws import SIGN_KURTOSIS, ClaimingSampler, Moments, supercell_of
+from phonograph.sampling.mode_laws import SignSampler, SobolSampler, ZGSampler
 from phonograph.sampling.paper_eq3 import PaperEq3Sampler
-from phonograph.sampling.random_laws import MatchedRandomSampler, PaperEq2Sampler
+from phonograph.sampling.random_laws import PaperCodeSampler, PaperEq2Sampler, UniformSampler
+from phonograph.sampling.soft_modes import ThermalOptions
+from phonograph.sampling.tallies import DEVIATES, Alike, AtomTally, MeanTally, ShapeTally, widened
 from phonograph.sampling.thermal import ThermalSampler
 from phonograph.types import Check, Configurations, Crystal, FloatArray, Phonons
 
-DEVIATES = 4.0
-"""Standard deviations allowed: a sound set fails one check in about 16,000."""
-
 CLAIMS: Mapping[str, type[Any]] = {
-    law.kind: law for law in (ThermalSampler, PaperEq3Sampler, PaperEq2Sampler, MatchedRandomSampler)
+    law.kind: law
+    for law in (
+        ThermalSampler,
+        SignSampler,
+        ZGSampler,
+        SobolSampler,
+        DebyeSampler,
+        PaperEq3Sampler,
+        PaperEq2Sampler,
+        PaperCodeSampler,
+        MatchedRandomSampler,
+    )
 }
 """Laws whose moments are known."""
 
 
 @dataclass
-class _Tally:
-    """Running sums of one claim over the groups of samples that share a covariance."""
+class FormTally:
+    """Running sums of one quadratic form over the groups of samples that share a covariance."""
 
     unit: str
     samples: int = 0
@@ -46,16 +61,24 @@ class _Tally:
     expected: float = 0.0
     cumulants: FloatArray = field(default_factory=lambda: np.zeros(3))
 
+    def add(self, form: Any, alike: Alike) -> None:
+        """Take the samples of one law into account."""
+        mean, cumulants = _cumulants(form, alike.moments)
+        u, sharing = alike.displacements_A, alike.sharing
+        powers = np.array([(sharing**2).sum(), (sharing**3).sum(), (sharing**4).sum()])
+        self.samples += len(u)
+        self.found += float(np.einsum("si,si->", u @ form, u))
+        self.expected += len(u) * mean
+        self.cumulants = self.cumulants + powers * cumulants
+
     def check(self, name: str) -> Check:
+        """Return the verdict; skewness and kurtosis widen the bound for small sets (Cornish–Fisher, worse side)."""
         n = self.samples
         second, third, fourth = self.cumulants / np.array([n**2, n**3, n**4], dtype=np.float64)
         spread = float(np.sqrt(max(second, 0.0)))
         width = DEVIATES
         if second > 0:
-            # Skewness and kurtosis widen the bound for small sets (Cornish–Fisher, worst side).
-            width += (DEVIATES**2 - 1) / 6 * abs(third) / second**1.5 + (
-                DEVIATES**3 - 3 * DEVIATES
-            ) / 24 * fourth / second**2
+            width = float(widened(DEVIATES, abs(third) / second**1.5, fourth / second**2))
         found, expected = self.found / n, self.expected / n
         tolerance = width * spread + 1.0e-12 * (1.0 + abs(expected))
         return Check(
@@ -68,10 +91,20 @@ class _Tally:
         )
 
 
-def law_checks(configurations: Configurations, reference: Phonons | Crystal, bonds: Bonds) -> tuple[Check, ...]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LawReport:
+    """Tested claims about a law, and ⟨u_α u_β⟩ per atom: found, expected, and its bounds, Å², each (n, 6)."""
+
+    checks: tuple[Check, ...]
+    covariances_A2: tuple[FloatArray, FloatArray, FloatArray, FloatArray]
+    correlated: bool
+    moving: bool
+
+
+def law_report(configurations: Configurations, reference: Phonons | Crystal, bonds: Bonds) -> LawReport | None:
     """Test the set against the law it claims: its sampler's options, and temperature and amplitude of each sample.
 
-    Samples that share a random stream (antithetic pairs) count once.  Sets of unknown laws have no checks.
+    Samples that share a random stream (antithetic pairs) count once.  None for sets of unknown laws.
 
     Parameters
     ----------
@@ -79,23 +112,34 @@ def law_checks(configurations: Configurations, reference: Phonons | Crystal, bon
         The nearest neighbours of the reference.
     """
     sampler = claimed_sampler(configurations)
-    needs_phonons = isinstance(sampler, (ThermalSampler, PaperEq3Sampler))
+    needs_phonons = isinstance(sampler, HarmonicSampler)
     if sampler is None or (needs_phonons and not isinstance(reference, Phonons)):
-        return ()
-    tallies: dict[str, _Tally] = {}
+        return None
+    forms: dict[str, FormTally] = {}
+    atoms, means, shape, lengths = AtomTally(), MeanTally(), ShapeTally(), BondTally(bonds)
+    correlated = moving = False
     for positions in _alike(configurations):
-        _add_samples(tallies, configurations, positions, sampler, reference, bonds)
-    return tuple(tally.check(name) for name, tally in tallies.items())
+        alike = _samples(configurations, positions, sampler, reference)
+        for name, (unit, form) in _forms(alike.reference, bonds).items():
+            forms.setdefault(name, FormTally(unit=unit)).add(form, alike)
+        for tally in (atoms, shape, lengths):
+            tally.add(alike)
+        means.add(alike, sampler.stride)
+        correlated = correlated or alike.moments.covariance_A2.ndim == 2
+        moving = moving or bool((alike.variances_A2 > 0).any())
+    linear = tuple(tally.check(name) for name, tally in forms.items())
+    checks = (*linear, *atoms.checks(), *lengths.checks(), *means.checks(), *shape.checks())
+    return LawReport(checks=checks, covariances_A2=atoms.table(), correlated=correlated, moving=moving)
 
 
-def claimed_sampler(configurations: Configurations) -> IndexedSampler | None:
+def claimed_sampler(configurations: Configurations) -> ClaimingSampler | None:
     """Return the sampler named in the set's origin, or None where its law is unknown or incomplete."""
     settings = dict(configurations.origin.settings.get("sampler", {}))
     law = CLAIMS.get(str(settings.pop("kind", "")))
     if law is None:
         return None
     try:
-        made: IndexedSampler = law(**{name: _tuples(value) for name, value in settings.items()})
+        made: ClaimingSampler = law(**{name: _tuples(value) for name, value in settings.items()})
     except (TypeError, UserError):
         # An origin written by another version: nothing can be claimed, so nothing is tested.
         return None
@@ -117,38 +161,35 @@ def _alike(configurations: Configurations) -> list[np.typing.NDArray[np.int64]]:
     return [np.array(positions, dtype=np.int64) for positions in members.values()]
 
 
-def _add_samples(
-    tallies: dict[str, _Tally],
+def _samples(
     configurations: Configurations,
     positions: np.typing.NDArray[np.int64],
-    sampler: IndexedSampler,
+    sampler: ClaimingSampler,
     reference: Phonons | Crystal,
-    bonds: Bonds,
-) -> None:
-    size = int(configurations.offsets[1])
-    numbers = configurations.numbers.reshape(-1, size)[positions[0]]
-    here = substituted(reference, numbers)
-    moments = _claimed_moments(sampler, here, configurations, int(positions[0]))
-    shifted = configurations.displacements_A.reshape(-1, 3 * size)[positions] - moments.mean_A
-    _, sharing = np.unique([configurations.group[i] for i in positions], return_counts=True)
-    powers = np.array([(sharing**2).sum(), (sharing**3).sum(), (sharing**4).sum()], dtype=np.float64)
-    for name, (unit, form) in _forms(here, bonds).items():
-        tally = tallies.setdefault(name, _Tally(unit=unit))
-        mean, cumulants = _cumulants(form, moments)
-        tally.samples += len(positions)
-        tally.found += float(np.einsum("si,si->", shifted @ form, shifted))
-        tally.expected += len(positions) * mean
-        tally.cumulants = tally.cumulants + powers * cumulants
+) -> Alike:
+    size, first = int(configurations.offsets[1]), int(positions[0])
+    here = substituted(reference, configurations.numbers.reshape(-1, size)[first])
+    moments = _claimed_moments(sampler, here, configurations, first)
+    displacements = configurations.displacements_A.reshape(-1, 3 * size)
+    equilibrium = configurations.positions_A.reshape(-1, size, 3)[first] - displacements[first].reshape(size, 3)
+    return Alike(
+        reference=here,
+        moments=moments,
+        displacements_A=displacements[positions] - moments.mean_A,
+        streams=configurations.index[positions] // sampler.stride,
+        positions_A=equilibrium,
+        cell_A=configurations.cells_A[first],
+    )
 
 
 def _claimed_moments(
-    sampler: IndexedSampler, reference: Phonons | Crystal, configurations: Configurations, position: int
+    sampler: ClaimingSampler, reference: Phonons | Crystal, configurations: Configurations, position: int
 ) -> Moments:
     claim: Any = sampler
-    if isinstance(sampler, (ThermalSampler, PaperEq3Sampler)):
+    if isinstance(sampler, ThermalOptions):
         claim = dataclasses.replace(sampler, temperature_K=float(configurations.temperature_K[position]))
-    elif isinstance(sampler, PaperEq2Sampler):
-        claim = dataclasses.replace(sampler, amplitudes_A=(float(configurations.amplitude_A[position]),))
+    elif isinstance(sampler, UniformSampler):
+        claim = sampler.of_amplitude(float(configurations.amplitude_A[position]))
     moments: Moments = claim.moments(reference)
     return moments
 
@@ -180,6 +221,8 @@ def _forms(reference: Phonons | Crystal, bonds: Bonds) -> dict[str, tuple[str, A
 
 def _cumulants(form: Any, moments: Moments) -> tuple[float, FloatArray]:
     """Return κ₁ and (κ₂, κ₃, κ₄) of uᵀ Q u for one sample."""
+    if moments.independent_A is not None:
+        return _mode_cumulants(moments.independent_A.T @ np.asarray(form @ moments.independent_A), moments)
     covariance = moments.covariance_A2
     diagonal = covariance if covariance.ndim == 1 else np.diag(covariance)
     product = _dense(form * covariance) if covariance.ndim == 1 else np.asarray(form @ covariance)
@@ -193,6 +236,22 @@ def _cumulants(form: Any, moments: Moments) -> tuple[float, FloatArray]:
         ]
     )
     return float(np.trace(product)), cumulants
+
+
+def _mode_cumulants(form: FloatArray, moments: Moments) -> tuple[float, FloatArray]:
+    """Return the same of xᵀ A x, A = Wᵀ Q W, with independent x; x² of a sign does not vary, so A_ss x_s² does not."""
+    mean, excess = float(np.trace(form)), moments.excess_kurtosis
+    if excess == SIGN_KURTOSIS:
+        form, excess = form - np.diag(np.diag(form)), 0.0
+    square = form @ form
+    cumulants = np.array(
+        [
+            2.0 * np.trace(square) + excess * float((np.diag(form) ** 2).sum()),
+            8.0 * np.einsum("ij,ji->", square, form),
+            48.0 * np.einsum("ij,ji->", square, square),
+        ]
+    )
+    return mean, cumulants
 
 
 def _dense(matrix: Any) -> FloatArray:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from math import gcd
 
 import numpy as np
 
 from phonograph.errors import ConfigurationError, DataError
 from phonograph.options import check_options, option
 from phonograph.sampling.laws import supercell_of
-from phonograph.streams import stream
 from phonograph.types import Crystal, FloatArray, IntArray, Phonons
+
+OCCUPATIONS = ("random", "inequivalent", "quasirandom")
 
 LARGEST_STRAIN = 0.25
 """End members whose lattices differ by more than this are taken for different settings of the cell."""
@@ -20,12 +20,23 @@ LARGEST_STRAIN = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Substitution:
-    """Random substitution of one species by another at given fractions, for example Ag3SBr(1−x)I(x).
+    """Substitution of one species by another at given fractions, for example Ag3SBr(1−x)I(x).
 
-    Sample i takes fraction ``fractions[i % len(fractions)]`` and replaces round(x·sites) sites chosen at random
-    from its own stream; antithetic partners share their occupation.  Where a sampler takes its own settings in
-    turn (amplitudes of Eq. 2) the fractions are shifted by one after each common cycle, so that every fraction
-    meets every amplitude.
+    Sample i takes fraction ``fractions[i % len(fractions)]`` and replaces round(x·sites) sites; antithetic partners
+    share their occupation.  Which sites is the choice ``occupations``:
+
+    - ``"random"``: at random, from the stream of each sample.
+    - ``"inequivalent"``: samples take all symmetry-inequivalent occupations of their fraction in turn.  Each stands for
+      a number g of equivalent ones; averages over the random alloy need the weights g/Σg of
+      :func:`phonograph.occupation_weights`.
+    - ``"quasirandom"``: one occupation per fraction, shared by all its samples, whose pair correlations are nearest to
+      those of the random alloy (a special quasirandom structure).
+
+    Where a sampler takes its own settings in turn (amplitudes of Eq. 2) the fractions, and within a fraction the
+    occupations, are shifted by one after each common cycle, so that every fraction meets every amplitude.
+
+    Samples of one occupation are different draws of displacements.  They share a split group only with
+    ``group_by_occupation``, which tests a model on occupations that it was not trained on.
 
     The force constants are those of the parent crystal for every composition; the masses are those of the actual
     atoms, so the dynamical matrix is diagonalised for each occupation.
@@ -35,7 +46,8 @@ class Substitution:
 
     References
     ----------
-    Denton & Ashcroft, Phys. Rev. A 43, 3161 (1991), https://doi.org/10.1103/PhysRevA.43.3161 (Vegard's law).
+    Denton & Ashcroft, Phys. Rev. A 43, 3161 (1991), https://doi.org/10.1103/PhysRevA.43.3161 (Vegard's law);
+    Zunger et al., Phys. Rev. Lett. 65, 353 (1990), https://doi.org/10.1103/PhysRevLett.65.353 (quasirandom).
     """
 
     replace: str = option(help="Symbol of the species that is replaced, for example 'Br'.")
@@ -45,6 +57,19 @@ class Substitution:
         "Fractions x of the sites that are replaced; samples take them in turn.",
         minimum=0,
         maximum=1,
+    )
+    occupations: str = option(
+        "random",
+        "Which sites are replaced: random for each sample, inequivalent (all symmetry-inequivalent occupations in "
+        "turn), or quasirandom (one special quasirandom occupation per fraction).",
+        choices=OCCUPATIONS,
+    )
+    shells: int = option(
+        3, "Shells of neighbours whose pair correlations occupations = 'quasirandom' matches.", minimum=1, maximum=20
+    )
+    triplets: bool = option(False, "Match the triplets within these shells too.")
+    group_by_occupation: bool = option(
+        False, "Keep all samples of one occupation on the same side of a split, to test on new occupations."
     )
     lattice: str = option(
         "vegard",
@@ -63,7 +88,7 @@ class Substitution:
     def __post_init__(self) -> None:
         check_options(self)
         for name in ("replace", "by"):
-            _atomic_number(getattr(self, name), f"Substitution.{name}")
+            atomic_number(getattr(self, name), f"Substitution.{name}")
         if self.replace == self.by:
             raise ConfigurationError(f"Substitution must replace a species by another one; got {self.by!r} twice")
         if not self.fractions:
@@ -75,59 +100,15 @@ class Substitution:
             )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Occupation:
-    """Atomic numbers of every site, and the fraction x that they realise."""
-
-    numbers: IntArray
-    fraction: float
-
-    @property
-    def key(self) -> bytes:
-        """Equal for equal occupations."""
-        return self.numbers.tobytes()
-
-
-def occupation_of(
-    substitution: Substitution, parent: Crystal, index: int, seed: int, *, stride: int, period: int
-) -> Occupation:
-    """Return the occupation of sample ``index``; it depends on (seed, index // stride) only."""
-    sites = substituted_sites(substitution, parent)
-    member = index // stride
-    wanted = substitution.fractions[_turn(member, len(substitution.fractions), period)]
-    count = _rounded(wanted, len(sites))
-    chosen = stream(seed, "occupation", member).permutation(len(sites))[:count]
-    numbers = np.array(parent.numbers)
-    numbers[sites[chosen]] = _atomic_number(substitution.by, "Substitution.by")
-    return Occupation(numbers=numbers, fraction=count / len(sites))
-
-
 def substituted_sites(substitution: Substitution, parent: Crystal) -> IntArray:
     """Return the indices of the sites that may be replaced; raises :class:`ConfigurationError` if there are none."""
-    sites = np.flatnonzero(parent.numbers == _atomic_number(substitution.replace, "Substitution.replace"))
+    sites = np.flatnonzero(parent.numbers == atomic_number(substitution.replace, "Substitution.replace"))
     if len(sites) == 0:
         raise ConfigurationError(
             f"composition replaces {substitution.replace}, but the crystal {parent.formula} holds none; "
             f"its species are {', '.join(sorted(set(parent.symbols)))}"
         )
     return sites
-
-
-def composition_notes(substitution: Substitution, parent: Crystal) -> tuple[str, ...]:
-    """Return what users must know about a substituted set: shared force constants, fractions that were rounded."""
-    sites = len(substituted_sites(substitution, parent))
-    notes = [
-        f"force constants of the parent crystal {parent.formula} are used for all compositions; masses are those of "
-        "the atoms present"
-    ]
-    rounded = [
-        f"{fraction:g} becomes {_rounded(fraction, sites)}/{sites} = {_rounded(fraction, sites) / sites:.4g}"
-        for fraction in substitution.fractions
-        if abs(fraction * sites - _rounded(fraction, sites)) > 1.0e-6
-    ]
-    if rounded:
-        notes.append(f"fractions that the {sites} sites cannot realise are rounded: {'; '.join(rounded)}")
-    return tuple(notes)
 
 
 def substituted(reference: Phonons | Crystal, numbers: IntArray, cell_A: FloatArray | None = None) -> Phonons | Crystal:
@@ -183,8 +164,8 @@ def end_member_cell(substitution: Substitution, parent: Crystal, end: Crystal) -
     """
     ratio = len(parent) / len(end)
     expected = np.where(
-        parent.numbers == _atomic_number(substitution.replace, "Substitution.replace"),
-        _atomic_number(substitution.by, "Substitution.by"),
+        parent.numbers == atomic_number(substitution.replace, "Substitution.replace"),
+        atomic_number(substitution.by, "Substitution.by"),
         parent.numbers,
     )
     if sorted(np.repeat(end.numbers, max(1, round(ratio))).tolist()) != sorted(expected.tolist()):
@@ -206,17 +187,8 @@ def _strain(relative: FloatArray, replication: FloatArray) -> float:
     return float(np.abs(np.linalg.solve(replication, relative) - np.eye(3)).max())
 
 
-def _turn(member: int, fractions: int, period: int) -> int:
-    common = gcd(fractions, period)
-    cycle = fractions * period // common
-    return (member + (member // cycle if common > 1 else 0)) % fractions
-
-
-def _rounded(fraction: float, sites: int) -> int:
-    return int(np.floor(fraction * sites + 0.5))
-
-
-def _atomic_number(symbol: str, where: str) -> int:
+def atomic_number(symbol: str, where: str) -> int:
+    """Return the atomic number of ``symbol``; raises :class:`ConfigurationError` naming the option ``where``."""
     from ase.data import atomic_numbers
 
     number = atomic_numbers.get(symbol, 0)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from phonograph.errors import ConfigurationError, DataError
-from phonograph.sampling.composition import (
-    Occupation,
-    Substitution,
-    composition_notes,
-    occupation_of,
-    substituted,
-    vegard_cell,
-)
+from phonograph.sampling.composition import Substitution, substituted, vegard_cell
 from phonograph.sampling.laws import IndexedSampler, crystal_hash, indices_up_to, origin_of, plain_options, supercell_of
+from phonograph.sampling.occupations import Occupation, composition_notes, occupation_table, occupations_of
+from phonograph.sampling.snapshots import SnapshotSampler
+from phonograph.sampling.soft_modes import HarmonicOptions, renormalised_at
 from phonograph.types import Configurations, Crystal, IntArray, Phonons, Progress, Sampler
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
@@ -33,13 +30,15 @@ def sample(
     *,
     name: str,
     composition: Substitution | None = None,
+    renormalise: Callable[[float], Phonons] | None = None,
     progress: Progress | None = None,
 ) -> Configurations:
     """Return ``n`` displaced configurations of ``reference`` as a set called ``name``.
 
     Sample i of seed s depends on (s, i) only, never on n, on the set's name or on the process.  Two sets made by
     the same sampler from the same seed therefore hold the same random numbers: give sets that must be independent
-    different seeds.  Groups hold the name and the seed, so they are unique within a run.
+    different seeds.  Groups hold the name and the seed, so they are unique within a run; blocks of a trajectory and
+    occupations (``group_by_occupation``) are groups that sets share.
 
     Parameters
     ----------
@@ -55,6 +54,9 @@ def sample(
         Name of the set: letters, digits, ``.``, ``_``, ``-``, at most 80 characters.
     composition
         Substitution that is combined with the law; None keeps the parent's atoms.
+    renormalise
+        Called as ``renormalise(temperature_K)`` for phonons renormalised at the sampler's temperature, where its
+        soft-mode policy is ``"renormalise"`` and ``reference`` is not of that temperature.
     progress
         Called as ``progress("sample <name>", done, n)``, once per distinct occupation.
 
@@ -71,26 +73,61 @@ def sample(
             f"got {name!r}"
         )
     indices = indices_up_to(n)
+    reference, notes = _at_temperature(reference, sampler, renormalise)
+    if isinstance(sampler, SnapshotSampler):
+        sampler = sampler.prepared(reference)
+    notes, drawn = notes + _balance_notes(sampler, n), list[Occupation]()
     if composition is None:
         made = sampler.sample(reference, n, seed)
         if len(made) != n:
             raise DataError(f"sampler {type(sampler).__name__} was asked for {n} samples and returned {len(made)}")
     else:
-        made = _substituted_samples(reference, sampler, indices, seed, composition, name, progress)
-    notes = _balance_notes(sampler, n) + (
-        composition_notes(composition, supercell_of(reference)) if composition else ()
-    )
+        stride, period = (sampler.stride, sampler.period) if isinstance(sampler, IndexedSampler) else (1, 1)
+        parent = supercell_of(reference)
+        drawn = occupations_of(composition, parent, indices, seed, stride=stride, period=period)
+        made = _substituted_samples(reference, sampler, seed, composition, drawn, name, progress)
+        notes += composition_notes(composition, parent, drawn)
     plain = None if composition is None else plain_options(composition)
-    origin = origin_of(sampler, reference, seed, name=name, n=int(n), composition=plain)
+    recorded = {key: value for key, value in made.origin.settings.items() if key != "sampler"}
+    origin = origin_of(sampler, reference, seed, **{**recorded, "name": name, "n": int(n), "composition": plain})
+    if composition is not None and composition.occupations != "random":
+        origin = replace(origin, settings={**origin.settings, "occupations": occupation_table(drawn)})
     if composition is not None and composition.end_member is not None:
         origin = replace(origin, inputs={**origin.inputs, "end_member": crystal_hash(composition.end_member)})
     return replace(
         made,
         name=name,
-        group=tuple(f"{name}:{group}" for group in made.group),
+        group=_groups(made.group, name, sampler, composition),
         warnings=(*made.warnings, *notes),
         origin=origin,
     )
+
+
+def _groups(groups: tuple[str, ...], name: str, sampler: Sampler, composition: Substitution | None) -> tuple[str, ...]:
+    """Return groups that are unique within a run, except for what two sets may share: frames and occupations."""
+    if isinstance(sampler, SnapshotSampler):
+        if composition is not None and composition.group_by_occupation:
+            raise ConfigurationError(
+                f"set {name!r} cannot be split by occupation, because blocks of one trajectory must stay together; "
+                "set group_by_occupation to false"
+            )
+        return groups
+    if composition is not None and composition.group_by_occupation:
+        return groups
+    return tuple(f"{name}:{group}" for group in groups)
+
+
+def _at_temperature(
+    reference: Phonons | Crystal, sampler: Sampler, renormalise: Callable[[float], Phonons] | None
+) -> tuple[Phonons | Crystal, tuple[str, ...]]:
+    """Return the phonons that the soft-mode policy ``"renormalise"`` asks for, and the warnings of those made."""
+    if renormalise is None or not isinstance(reference, Phonons) or not isinstance(sampler, HarmonicOptions):
+        return reference, ()
+    if sampler.soft_modes != "renormalise" or renormalised_at(reference, sampler.temperature_K):
+        return reference, ()
+    made = renormalise(sampler.temperature_K)
+    told = [warning for warning in made.warnings if warning not in reference.warnings]
+    return made, tuple(f"phonons renormalised at {sampler.temperature_K:g} K: {warning}" for warning in told)
 
 
 def _balance_notes(sampler: Sampler, n: int) -> tuple[str, ...]:
@@ -105,26 +142,23 @@ def _balance_notes(sampler: Sampler, n: int) -> tuple[str, ...]:
 def _substituted_samples(
     reference: Phonons | Crystal,
     sampler: Sampler,
-    indices: Sequence[int],
     seed: int,
     composition: Substitution,
+    drawn: Sequence[Occupation],
     name: str,
     progress: Progress | None,
 ) -> Configurations:
     """Sample each distinct occupation once, for all the indices that have it, and put the samples back in order."""
-    parent = supercell_of(reference)
-    stride, period = (sampler.stride, sampler.period) if isinstance(sampler, IndexedSampler) else (1, 1)
-    drawn = [occupation_of(composition, parent, i, seed, stride=stride, period=period) for i in indices]
     members: dict[bytes, list[int]] = {}
-    for index, occupation in zip(indices, drawn, strict=True):
+    for index, occupation in enumerate(drawn):
         members.setdefault(occupation.key, []).append(index)
     parts, order = [], []
     for same in members.values():
         parts.append(_at_occupation(reference, sampler, same, seed, composition, drawn[same[0]]))
         order.extend(same)
         if progress is not None:
-            progress(f"sample {name}", len(order), len(indices))
-    return _in_order(parts, np.argsort(order))
+            progress(f"sample {name}", len(order), len(drawn))
+    return in_order(parts, np.argsort(order))
 
 
 def _at_occupation(
@@ -142,11 +176,15 @@ def _at_occupation(
     else:
         # The public protocol can only make samples from 0 on; sample i does not depend on how many are made.
         whole = sampler.sample(crystal, max(indices) + 1, seed)
-        made = _in_order([whole], np.asarray(indices, dtype=np.int64))
-    return replace(made, fraction=np.full(len(made), occupation.fraction))
+        made = in_order([whole], np.asarray(indices, dtype=np.int64))
+    made = replace(made, fraction=np.full(len(made), occupation.fraction))
+    if composition.group_by_occupation:
+        digest = sha256(occupation.key).hexdigest()[:16]
+        made = replace(made, group=(f"occupation:{digest}",) * len(made))
+    return made
 
 
-def _in_order(parts: Sequence[Configurations], order: IntArray) -> Configurations:
+def in_order(parts: Sequence[Configurations], order: IntArray) -> Configurations:
     """Return the configurations of all parts, concatenated and then taken in ``order``."""
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
     starts = np.cumsum(sizes) - sizes
@@ -169,7 +207,16 @@ def _in_order(parts: Sequence[Configurations], order: IntArray) -> Configuration
         index=packed("index", order),
         group=tuple(groups[i] for i in order),
         warnings=_merged([warning for part in parts for warning in part.warnings]),
+        origin=replace(parts[0].origin, settings={**parts[0].origin.settings, **_mean_share(parts)}),
     )
+
+
+def _mean_share(parts: Sequence[Configurations]) -> dict[str, float]:
+    """Return the share of variance touched, averaged over the configurations of all parts, where laws tell it."""
+    if any("touched_share" not in part.origin.settings for part in parts):
+        return {}
+    shares = [float(part.origin.settings["touched_share"]) for part in parts]
+    return {"touched_share": float(np.average(shares, weights=[len(part) for part in parts]))}
 
 
 def _merged(warnings: Sequence[str]) -> tuple[str, ...]:

@@ -1,24 +1,32 @@
 """What the laws of displacement share: named streams, block-independent draws, and packing into a set.
 
-Sample i of seed s is made from ``stream(s, law, i)`` alone, so it does not change with the number of samples,
-with the samples beside it, or with the process that makes it.
+Sample i of seed s is row i % 64 of what the generator of block i // 64 draws under (s, law), so it does not change
+with the number of samples, with the samples beside it, or with the process that makes it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from phonograph.errors import ConfigurationError, PhysicsError
-from phonograph.streams import each_stream
+from phonograph.lattice import Modes, displacement_product
+from phonograph.streams import each_block
 from phonograph.types import Configurations, Crystal, FloatArray, IntArray, Origin, Phonons
+from phonograph.types.arrays import frozen
 
 BLOCK = 64
-"""Samples per matrix product; each sample keeps its row of the block, so that rounding never depends on n."""
+"""Samples that share a generator and a matrix product; each keeps its row, so that nothing depends on n."""
+
+UNIFORM_KURTOSIS = -1.2
+"""⟨x⁴⟩/⟨x²⟩² − 3 of a uniform distribution."""
+
+SIGN_KURTOSIS = -2.0
+"""⟨x⁴⟩/⟨x²⟩² − 3 of a random sign."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,17 +40,21 @@ class Moments:
     mean_A
         Mean of every coordinate, Å.
     excess_kurtosis
-        ⟨x⁴⟩/⟨x²⟩² − 3 of one coordinate: 0 for Gaussian, −1.2 for uniform draws.
+        ⟨x⁴⟩/⟨x²⟩² − 3 of one independent coordinate: 0 for Gaussian, −1.2 for uniform draws, −2 for signs.
+    independent_A
+        W of u = W x, Å, shape (3n, m), where the independent coordinates x of unit variance are not the atoms' own;
+        W Wᵀ is the covariance.
     """
 
     covariance_A2: FloatArray
     mean_A: float = 0.0
     excess_kurtosis: float = 0.0
+    independent_A: FloatArray | None = None
 
 
 @runtime_checkable
 class IndexedSampler(Protocol):
-    """A sampler of this package: it can make single samples by index and knows the law it claims."""
+    """A sampler of this package: it can make single samples by index."""
 
     kind: ClassVar[str]
 
@@ -63,6 +75,10 @@ class IndexedSampler(Protocol):
     def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
         """Return the samples with these indices, in this order."""
         ...
+
+
+class ClaimingSampler(IndexedSampler, Protocol):
+    """A sampler that knows the law it claims, which the certificate tests."""
 
     def moments(self, reference: Phonons | Crystal) -> Moments:
         """Return the moments of the law on ``reference``."""
@@ -92,38 +108,83 @@ def indices_up_to(n: int) -> range:
 
 
 def uniform_draws(seed: int, kind: str, indices: Iterable[int], size: int) -> FloatArray:
-    """Return U[−1, 1] draws, one row of ``size`` per index, each from its own stream."""
-    return np.array([generator.uniform(-1.0, 1.0, size) for generator in each_stream(seed, kind, indices)])
+    """Return U[−1, 1) draws, one row of ``size`` per index; a row depends on (seed, kind, index) only."""
+    drawn = _independent_draws(np.random.Generator.random, seed, kind, indices, size)
+    drawn *= 2.0
+    drawn -= 1.0
+    return drawn
 
 
 def normal_draws(seed: int, kind: str, indices: Iterable[int], size: int) -> FloatArray:
-    """Return standard normal draws, one row of ``size`` per index, each from its own stream."""
-    return np.array([generator.standard_normal(size) for generator in each_stream(seed, kind, indices)])
+    """Return standard normal draws, one row of ``size`` per index; a row depends on (seed, kind, index) only."""
+    return _independent_draws(np.random.Generator.standard_normal, seed, kind, indices, size)
 
 
-def correlated_draws(root_A: FloatArray, seed: int, kind: str, indices: Sequence[int], *, paired: bool) -> FloatArray:
+def _independent_draws(fill: Callable[..., Any], seed: int, kind: str, indices: Iterable[int], size: int) -> FloatArray:
+    index = np.array(list(indices), dtype=np.int64)
+    result = np.empty((len(index), size))
+    for places, rows, draws in _blocks(fill, seed, kind, index, size):
+        result[places] = draws[rows]
+    return result
+
+
+def _blocks(
+    fill: Callable[..., Any], seed: int, kind: str, index: IntArray, size: int
+) -> Iterator[tuple[IntArray | slice, IntArray | slice, FloatArray]]:
+    """Yield (places in ``index``, rows, draws of the block, shape (BLOCK, size)), block by block; draws are reused.
+
+    Rows are drawn in order, so that those after the last wanted one need not be.  Places and rows are slices where
+    they follow each other, which is faster.
+    """
+    draws = np.zeros((BLOCK, size))
+    blocks = blocks_of(index)
+    generators = each_block(seed, kind, [number for number, _, _ in blocks])
+    for (_, places, rows), generator in zip(blocks, generators, strict=True):
+        fill(generator, out=draws[: int(rows.max()) + 1])
+        yield _slice_or(places), _slice_or(rows), draws
+
+
+def blocks_of(index: IntArray) -> list[tuple[int, IntArray, IntArray]]:
+    """Return (block, places in ``index``, rows in the block): index i is row i % BLOCK of block i // BLOCK."""
+    number = index // BLOCK
+    order = np.argsort(number, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else []
+    return [(int(number[places[0]]), places, index[places] % BLOCK) for places in parts]
+
+
+def _slice_or(steps: IntArray) -> IntArray | slice:
+    first, count = int(steps[0]), len(steps)
+    return slice(first, first + count) if (steps == np.arange(first, first + count)).all() else steps
+
+
+def correlated_draws(
+    modes: Modes, variance_amu_A2: FloatArray, seed: int, kind: str, indices: Sequence[int], *, paired: bool
+) -> FloatArray:
     """Return u = S z for each index, Å, shape (len(indices), 3n); odd indices are −u of the one before if ``paired``.
 
-    One matrix product per block of samples.  Every product has the same shape and a sample always sits in row
-    ``index % BLOCK``, because BLAS may round the same row differently in a product of another shape.
+    S is the symmetric root of :func:`phonograph.lattice.displacement_root`, z standard normal.  One product per
+    block of samples: every product has the same shape and a sample always sits in row ``index % BLOCK`` (pairs:
+    ``index // 2 % BLOCK``), because BLAS may round the same row differently in a product of another shape.
 
     Parameters
     ----------
-    root_A
-        S, Å, shape (3n, 3n), with covariance S Sᵀ.
+    variance_amu_A2
+        ⟨Q²⟩ per mode, amu Å².
     """
     index = np.asarray(indices, dtype=np.int64)
-    transposed = np.ascontiguousarray(root_A.T)
-    result = np.empty((len(index), len(root_A)))
-    order = np.argsort(index // BLOCK, kind="stable")
-    for chosen in np.split(order, np.flatnonzero(np.diff(index[order] // BLOCK)) + 1):
-        block = np.zeros((BLOCK, len(root_A)))
-        rows = index[chosen] % BLOCK
-        streams = index[chosen] // 2 if paired else index[chosen]
-        block[rows] = normal_draws(seed, kind, streams, len(root_A))
-        if paired:
-            block[rows[rows % 2 == 1]] *= -1.0
-        result[chosen] = (block @ transposed)[rows]
+    stream = index // 2 if paired else index
+    product = displacement_product(modes, variance_amu_A2)
+    result = np.empty((len(index), 3 * len(modes.masses_amu)))
+
+    moved = np.empty((BLOCK, result.shape[1]))
+    for places, rows, draws in _blocks(np.random.Generator.standard_normal, seed, kind, stream, result.shape[1]):
+        if isinstance(places, slice) and isinstance(rows, slice) and rows == slice(0, BLOCK):
+            product(draws, result[places])
+        else:
+            product(draws, moved)
+            result[places] = moved[rows]
+    if paired:
+        result[index % 2 == 1] *= -1.0
     return result
 
 
@@ -137,27 +198,32 @@ def pack(
     temperature_K: float = np.nan,
     amplitude_A: FloatArray | None = None,
     warnings: tuple[str, ...] = (),
+    **settings: Any,
 ) -> Configurations:
-    """Return displaced copies of the reference as a set named after the law; ``displacements_A`` is (samples, 3n)."""
+    """Return displaced copies of the reference as a set named after the law.
+
+    ``displacements_A``, shape (samples, 3n), is taken over and cannot be written to afterwards.  ``settings`` are
+    plain values that the set's origin records, such as ``touched_share``.
+    """
     crystal = supercell_of(reference)
     index = np.asarray(indices, dtype=np.int64)
     count, size = len(index), len(crystal)
-    displaced = displacements_A.reshape(count, size, 3)
+    displaced = frozen(displacements_A).reshape(count, size, 3)
     return Configurations(
         name=sampler.kind,
         sampler=sampler.kind,
         offsets=np.arange(count + 1, dtype=np.int64) * size,
-        numbers=np.tile(crystal.numbers, count),
-        positions_A=(crystal.positions_A + displaced).reshape(-1, 3),
+        numbers=frozen(np.tile(crystal.numbers, count)),
+        positions_A=frozen((crystal.positions_A + displaced).reshape(-1, 3)),
         displacements_A=displaced.reshape(-1, 3),
         cells_A=np.broadcast_to(crystal.cell_A, (count, 3, 3)),
         temperature_K=np.full(count, temperature_K),
         amplitude_A=np.full(count, np.nan) if amplitude_A is None else amplitude_A,
         fraction=np.full(count, np.nan),
         index=index,
-        group=tuple(f"{sampler.kind}:{seed}:{i // sampler.stride}" for i in index),
+        group=tuple(f"{sampler.kind}:{seed}:{i}" for i in (index // sampler.stride).tolist()),
         warnings=warnings,
-        origin=origin_of(sampler, reference, seed),
+        origin=origin_of(sampler, reference, seed, **settings),
     )
 
 
@@ -178,11 +244,18 @@ def origin_of(sampler: Any, reference: Phonons | Crystal, seed: int, **settings:
 
 
 def plain_options(settings: Any) -> dict[str, Any]:
-    """Return the options of a settings dataclass as plain values; crystals become their formula."""
+    """Return the options of a settings dataclass as plain values; crystals become their formula.
+
+    What else only Python can pass (trajectories, sets to match) is left out: hashes among the inputs name it.
+    """
     if not dataclasses.is_dataclass(settings):
         return {}
-    values = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)}
-    return {name: value.formula if isinstance(value, Crystal) else value for name, value in values.items()}
+    values = {item.name: (getattr(settings, item.name), item) for item in dataclasses.fields(settings)}
+    return {
+        name: value.formula if isinstance(value, Crystal) else value
+        for name, (value, item) in values.items()
+        if isinstance(value, Crystal) or not item.metadata.get("python_only", False)
+    }
 
 
 def crystal_hash(crystal: Crystal) -> str:

@@ -11,33 +11,23 @@ from typing import ClassVar
 
 import numpy as np
 
-from phonograph.lattice import STATISTICS
-from phonograph.options import check_options, option
+from phonograph.options import option
+from phonograph.sampling.harmonic_sampler import HarmonicSampler
 from phonograph.sampling.laws import (
+    UNIFORM_KURTOSIS,
     Moments,
-    indices_up_to,
     normal_draws,
     pack,
     require_phonons,
     uniform_draws,
 )
-from phonograph.sampling.soft_modes import (
-    ModeLaw,
-    amplitude_guard_option,
-    floor_option,
-    guard_option,
-    mode_law,
-    soft_modes_option,
-)
+from phonograph.sampling.soft_modes import ModeLaw
 from phonograph.types import Configurations, Crystal, FloatArray, ForceConstants, Phonons
 from phonograph.units import THZ_PER_SQRT_EV_PER_A2_AMU
 
-UNIFORM_KURTOSIS = -1.2
-"""⟨x⁴⟩/⟨x²⟩² − 3 of a uniform distribution."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class PaperEq3Sampler:
+class PaperEq3Sampler(HarmonicSampler):
     """Eq. 3 read literally: u_{jα} = ε ζ_{jα}, an independent draw ε for every atom j and axis α.
 
     ζ²_{jα} = (ħ/2N m_j) Σ_{q,ν} (1 + 2n_ν(q)) |e_{jα}(q,ν)|² / ω_ν(q), with n the Bose–Einstein occupation
@@ -56,10 +46,6 @@ class PaperEq3Sampler:
 
     kind: ClassVar[str] = "paper-eq3"
 
-    temperature_K: float = option(300.0, "Temperature, K.", minimum=0.0, maximum=1.0e5)
-    statistics: str = option(
-        "quantum", "Statistics of the modes: quantum (as printed) or classical.", choices=STATISTICS
-    )
     epsilon: str = option(
         "uniform", "Law of ε: uniform U[−1, 1] (the paper) or standard normal.", choices=("uniform", "normal")
     )
@@ -68,32 +54,11 @@ class PaperEq3Sampler:
         "What N counts: cells of the supercell (gives the right variance) or atoms of the unit cell (as printed).",
         choices=("cells", "atoms"),
     )
-    soft_modes: str = soft_modes_option()
-    floor_THz: float = floor_option()
-    amplitude_guard_A: float = amplitude_guard_option()
-    guard: str = guard_option()
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    @property
-    def stride(self) -> int:
-        """1: every sample has its own stream."""
-        return 1
-
-    @property
-    def period(self) -> int:
-        """1: every sample obeys the same law."""
-        return 1
-
-    def sample(self, reference: Phonons | Crystal, n: int, seed: int) -> Configurations:
-        """Return samples 0 … n − 1; sample i depends on (seed, i) only."""
-        return self.sample_at(reference, indices_up_to(n), seed)
 
     def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
         """Return the samples with these indices."""
         phonons = require_phonons(reference, self.kind)
-        law = mode_law(phonons, self)
+        law = self.law(phonons)
         zeta = np.sqrt(self._zeta_squared(phonons.force_constants, law))
         draw = uniform_draws if self.epsilon == "uniform" else normal_draws
         return pack(
@@ -104,12 +69,13 @@ class PaperEq3Sampler:
             seed,
             temperature_K=self.temperature_K,
             warnings=(*law.warnings, *self._notes(phonons.force_constants, law, zeta)),
+            touched_share=law.touched_share,
         )
 
     def moments(self, reference: Phonons | Crystal) -> Moments:
         """Return the independent variances ⟨ε²⟩ ζ², Å²."""
         phonons = require_phonons(reference, self.kind)
-        zeta_squared = self._zeta_squared(phonons.force_constants, mode_law(phonons, self))
+        zeta_squared = self._zeta_squared(phonons.force_constants, self.law(phonons))
         uniform = self.epsilon == "uniform"
         return Moments(
             covariance_A2=zeta_squared * self._epsilon_variance,

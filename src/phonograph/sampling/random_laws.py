@@ -1,4 +1,4 @@
-"""Displacements that know nothing of the forces: the published random control (Eq. 2) and a matched one."""
+"""Displacements that know nothing of the forces: Eq. 2 as printed, and as the authors' script draws it."""
 
 from __future__ import annotations
 
@@ -10,46 +10,37 @@ import numpy as np
 
 from phonograph.errors import ConfigurationError, DataError
 from phonograph.options import check_options, option
-from phonograph.sampling.laws import Moments, indices_up_to, normal_draws, pack, supercell_of, uniform_draws
-from phonograph.types import Configurations, Crystal, FloatArray, Phonons
-
-UNIFORM_KURTOSIS = -1.2
-"""⟨x⁴⟩/⟨x²⟩² − 3 of a uniform distribution."""
+from phonograph.sampling.laws import (
+    UNIFORM_KURTOSIS,
+    Moments,
+    indices_up_to,
+    pack,
+    supercell_of,
+    uniform_draws,
+)
+from phonograph.types import Configurations, Crystal, Phonons
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaperEq2Sampler:
-    """Eq. 2 of the paper: every coordinate of every atom gets an independent uniform displacement of amplitude a.
+class UniformSampler:
+    """Every coordinate of every atom gets an independent uniform displacement about ``centre`` · a, width set by a.
 
-    ``law="symmetric"``: u from U[−a, a], variance a²/3 (the paper).  ``law="one-sided"``: u from U[0, a], mean a/2
-    and variance a²/12 (the authors' script): half the spread, about a rigid shift.
-
-    Amplitudes are taken in turn: sample i has ``amplitudes_A[i % len(amplitudes_A)]``, so that each amplitude gets
-    an equal share of the samples.  The set records the amplitude of every sample.
-
-    References
-    ----------
-    Benítez et al., *Why Physics Still Matters* (2026), Eq. 2.
+    Amplitudes are taken in turn: sample i has ``amplitudes_A[i % len(amplitudes_A)]``, so that each amplitude gets an
+    equal share of the samples.  The set records the amplitude of every sample.
     """
 
-    kind: ClassVar[str] = "paper-eq2"
+    kind: ClassVar[str]
+    centre: ClassVar[float]
+    """Mean of a coordinate in units of a: u lies within (centre ± (1 − centre)) a."""
 
-    amplitudes_A: tuple[float, ...] = option(
-        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
-        "Amplitudes a, Å; samples take them in turn, so that each gets an equal share.",
-        above=0.0,
-        maximum=10.0,
-    )
-    law: str = option(
-        "symmetric",
-        "Law of a coordinate: symmetric U[−a, a] (the paper) or one-sided U[0, a] (the authors' script).",
-        choices=("symmetric", "one-sided"),
-    )
+    amplitudes_A: tuple[float, ...]
 
     def __post_init__(self) -> None:
         check_options(self)
         if not self.amplitudes_A:
-            raise ConfigurationError("PaperEq2Sampler.amplitudes_A must name at least one amplitude in Å; got none")
+            raise ConfigurationError(
+                f"{type(self).__name__}.amplitudes_A must name at least one amplitude in Å; got none"
+            )
 
     @property
     def stride(self) -> int:
@@ -69,120 +60,68 @@ class PaperEq2Sampler:
         """Return the samples with these indices."""
         draws = uniform_draws(seed, self.kind, indices, 3 * len(supercell_of(reference)))
         amplitude = np.array([self.amplitudes_A[int(index) % self.period] for index in indices], dtype=np.float64)
-        unit = draws if self.law == "symmetric" else 0.5 * (draws + 1.0)
+        unit = self.centre + (1.0 - self.centre) * draws
         return pack(self, reference, indices, unit * amplitude[:, None], seed, amplitude_A=amplitude)
 
+    def of_amplitude(self, amplitude_A: float) -> UniformSampler:
+        """Return the same law with a single amplitude."""
+        return replace(self, amplitudes_A=(amplitude_A,))
+
     def moments(self, reference: Phonons | Crystal) -> Moments:
-        """Return a²/3 about 0 (symmetric) or a²/12 about a/2 (one-sided), Å²; needs a single amplitude."""
+        """Return the independent variances (1 − centre)² a²/3 about centre · a, Å²; needs a single amplitude."""
         if len(self.amplitudes_A) != 1:
-            raise DataError("the moments of Eq. 2 are those of one amplitude; ask for each amplitude separately")
+            raise DataError(
+                f"the moments of {self.kind!r} are those of one amplitude; ask for each amplitude separately"
+            )
         amplitude = self.amplitudes_A[0]
-        symmetric = self.law == "symmetric"
+        variance = ((1.0 - self.centre) * amplitude) ** 2 / 3.0
         return Moments(
-            covariance_A2=np.full(3 * len(supercell_of(reference)), amplitude**2 / (3.0 if symmetric else 12.0)),
-            mean_A=0.0 if symmetric else amplitude / 2.0,
+            covariance_A2=np.full(3 * len(supercell_of(reference)), variance),
+            mean_A=self.centre * amplitude,
             excess_kurtosis=UNIFORM_KURTOSIS,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatchedRandomSampler:
-    """Independent random displacements with the rms displacement, per species and axis, of another set.
+class PaperEq2Sampler(UniformSampler):
+    """Eq. 2 of the paper: every coordinate of every atom gets an independent displacement from U[−a, a].
 
-    Published comparisons of physical with random displacements also differ in amplitude; this control does not.
-    Take the amplitudes from a set with :meth:`matched_to`.  Every coordinate has the target's rms about zero;
-    part of that is a rigid shift of the whole cell, so the rms about the cell's own mean is smaller by
-    √(1 − 1/n) for n atoms (1.3 % for 40 atoms).
+    Mean 0, variance a²/3.  Amplitudes are taken in turn: sample i has ``amplitudes_A[i % len(amplitudes_A)]``.
+
+    References
+    ----------
+    Benítez et al., *Why Physics Still Matters* (2026), Eq. 2.
     """
 
-    kind: ClassVar[str] = "matched-random"
+    kind: ClassVar[str] = "paper-eq2"
+    centre: ClassVar[float] = 0.0
 
-    match: str = option("", "Name of the set whose rms displacements are matched, made earlier in the same run.")
-    rms_A: tuple[tuple[str, float], ...] = option(
-        (), "Rms displacement per Cartesian axis by species, Å, such as [['Ag', 0.27]]; taken from the set if empty."
+    amplitudes_A: tuple[float, ...] = option(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        "Amplitudes a, Å; samples take them in turn, so that each gets an equal share.",
+        above=0.0,
+        maximum=10.0,
     )
-    law: str = option("normal", "Law of a coordinate: normal or uniform.", choices=("normal", "uniform"))
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        for entry in self.rms_A:
-            if len(entry) != 2 or not isinstance(entry[0], str) or not 0 <= float(entry[1]) < np.inf:
-                raise ConfigurationError(
-                    f"MatchedRandomSampler.rms_A must hold pairs (symbol, rms ≥ 0 in Å); got {entry!r}"
-                )
-
-    @property
-    def stride(self) -> int:
-        """1: every sample has its own stream."""
-        return 1
-
-    @property
-    def period(self) -> int:
-        """1: every sample obeys the same law."""
-        return 1
-
-    def matched_to(self, configurations: Configurations, match: str = "") -> MatchedRandomSampler:
-        """Return a copy with the rms displacement, per species and axis, of ``configurations``.
-
-        The displacement of each configuration's centre of mass (standard atomic masses) is removed first: a rigid
-        shift changes nothing.  Thermal sets have none.
-
-        Parameters
-        ----------
-        configurations
-            The set to match; its displacements must be known.
-        match
-            Name recorded in the copy; the set's own name where empty.
-        """
-        return replace(self, match=match or configurations.name, rms_A=_species_rms(configurations))
-
-    def sample(self, reference: Phonons | Crystal, n: int, seed: int) -> Configurations:
-        """Return samples 0 … n − 1; sample i depends on (seed, i) only."""
-        return self.sample_at(reference, indices_up_to(n), seed)
-
-    def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
-        """Return the samples with these indices."""
-        rms = self._rms(supercell_of(reference))
-        if self.law == "normal":
-            unit = normal_draws(seed, self.kind, indices, len(rms))
-        else:
-            unit = np.sqrt(3.0) * uniform_draws(seed, self.kind, indices, len(rms))
-        return pack(self, reference, indices, unit * rms, seed)
-
-    def moments(self, reference: Phonons | Crystal) -> Moments:
-        """Return the independent variances rms², Å²."""
-        return Moments(
-            covariance_A2=self._rms(supercell_of(reference)) ** 2,
-            excess_kurtosis=0.0 if self.law == "normal" else UNIFORM_KURTOSIS,
-        )
-
-    def _rms(self, crystal: Crystal) -> FloatArray:
-        by_symbol = {symbol: float(value) for symbol, value in self.rms_A}
-        absent = sorted(set(crystal.symbols) - set(by_symbol))
-        if absent:
-            known = ", ".join(sorted(by_symbol)) or "no species"
-            raise ConfigurationError(
-                f"sampler 'matched-random' has rms displacements for {known} but not for {', '.join(absent)}; "
-                "take them from a set that holds these species with matched_to (option 'match'), or list them in rms_A"
-            )
-        return np.repeat([by_symbol[symbol] for symbol in crystal.symbols], 3)
 
 
-def _species_rms(configurations: Configurations) -> tuple[tuple[str, float], ...]:
-    from ase.data import atomic_masses, chemical_symbols
+@dataclass(frozen=True, kw_only=True)
+class PaperCodeSampler(UniformSampler):
+    """The random set as the authors' script draws it: every coordinate of every atom from U[0, a].
 
-    if not np.isfinite(configurations.displacements_A).all():
-        raise DataError(
-            f"set {configurations.name!r} has configurations without known displacements, so it cannot be matched; "
-            "match a set that was sampled from a reference crystal"
-        )
-    sizes = np.diff(configurations.offsets)
-    weights = atomic_masses[configurations.numbers][:, None]
-    starts = configurations.offsets[:-1]
-    drift = np.add.reduceat(weights * configurations.displacements_A, starts) / np.add.reduceat(weights, starts)
-    relative = configurations.displacements_A - np.repeat(drift, sizes, axis=0)
-    squares = (relative**2).mean(axis=1)
-    return tuple(
-        (chemical_symbols[number], float(np.sqrt(squares[configurations.numbers == number].mean())))
-        for number in sorted(set(configurations.numbers.tolist()))
+    Mean a/2, variance a²/12: half the spread of Eq. 2, about a rigid shift of the whole crystal along (1, 1, 1) a/2,
+    which changes nothing.  It is kept to reproduce the published data; the script takes a = 0.2, 0.4, 0.6, 0.8 Å.
+
+    References
+    ----------
+    Benítez et al., *Why Physics Still Matters* (2026), public code that accompanies Eq. 2.
+    """
+
+    kind: ClassVar[str] = "paper-code"
+    centre: ClassVar[float] = 0.5
+
+    amplitudes_A: tuple[float, ...] = option(
+        (0.2, 0.4, 0.6, 0.8),
+        "Amplitudes a, Å; samples take them in turn, so that each gets an equal share.",
+        above=0.0,
+        maximum=10.0,
     )

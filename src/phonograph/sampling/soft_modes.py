@@ -8,96 +8,83 @@ temperature.  A threshold on the frequency protects nothing (a 0.01 THz mode of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phonograph.errors import PhysicsError
-from phonograph.lattice import Modes, mode_variance, normal_modes
-from phonograph.options import option
-from phonograph.types import FloatArray, Phonons
+from phonograph.lattice import STATISTICS, Modes, crystal_modes, mode_variance
+from phonograph.options import check_options, option
+from phonograph.types import FloatArray, IntArray, Phonons
 
 BoolArray = NDArray[np.bool_]
 
-SOFT_MODES = ("raise", "freeze", "absolute", "floor")
+SOFT_MODES = ("raise", "freeze", "absolute", "floor", "renormalise")
 GUARDS = ("raise", "limit", "off")
 DEGENERATE_THZ = 1.0e-6
 """Neighbouring modes closer than this are one level: the eigensolver may have mixed them in any way."""
 
+SAME_TEMPERATURE_K = 1.0e-6
+"""Temperatures closer than this are one temperature, K."""
 
-def soft_modes_option() -> Any:
-    """Option ``soft_modes`` of the harmonic samplers."""
-    return option(
-        "raise",
-        "What to do with imaginary modes: raise an error, freeze them (no displacement), sample them at their "
-        "absolute frequency, or at no less than floor_THz.",
-        choices=SOFT_MODES,
+
+@dataclass(frozen=True, kw_only=True)
+class ThermalOptions:
+    """Options of every law of thermal modes."""
+
+    temperature_K: float = option(300.0, "Temperature, K.", minimum=0.0, maximum=1.0e5)
+    statistics: str = option(
+        "quantum", "Statistics of the modes: quantum (with zero-point motion) or classical.", choices=STATISTICS
     )
-
-
-def floor_option() -> Any:
-    """Option ``floor_THz`` of the harmonic samplers."""
-    return option(
-        0.6, "Lowest frequency at which a mode is sampled when soft_modes is 'floor', THz.", above=0.0, maximum=1000.0
+    amplitude_guard_A: float = option(
+        0.5, "Largest rms displacement that one mode alone may give an atom, Å.", above=0.0, maximum=100.0
     )
-
-
-def amplitude_guard_option() -> Any:
-    """Option ``amplitude_guard_A`` of the harmonic samplers."""
-    return option(0.5, "Largest rms displacement that one mode alone may give an atom, Å.", above=0.0, maximum=100.0)
-
-
-def guard_option() -> Any:
-    """Option ``guard`` of the harmonic samplers."""
-    return option(
+    guard: str = option(
         "raise",
         "What to do with a mode beyond amplitude_guard_A: raise an error, limit it, or off.",
         choices=GUARDS,
     )
 
+    def __post_init__(self) -> None:
+        check_options(self)
 
-class HarmonicOptions(Protocol):
-    """The options that fix the variance of every mode."""
 
-    @property
-    def temperature_K(self) -> float:
-        """Temperature, K."""
-        ...
+@dataclass(frozen=True, kw_only=True)
+class HarmonicOptions(ThermalOptions):
+    """Options of every law made from the modes of given force constants, which may be soft or imaginary."""
 
-    @property
-    def statistics(self) -> str:
-        """``"quantum"`` or ``"classical"``."""
-        ...
-
-    @property
-    def soft_modes(self) -> str:
-        """Policy for imaginary modes."""
-        ...
-
-    @property
-    def floor_THz(self) -> float:
-        """Lowest sampled frequency of the policy ``"floor"``."""
-        ...
-
-    @property
-    def amplitude_guard_A(self) -> float:
-        """Largest rms displacement of an atom by one mode."""
-        ...
-
-    @property
-    def guard(self) -> str:
-        """``"raise"``, ``"limit"`` or ``"off"``."""
-        ...
+    soft_modes: str = option(
+        "raise",
+        "What to do with imaginary modes: raise an error, freeze them (no displacement), sample them at their "
+        "absolute frequency, or at no less than floor_THz, or sample phonons renormalised at temperature_K instead.",
+        choices=SOFT_MODES,
+    )
+    floor_THz: float = option(
+        0.6, "Lowest frequency at which a mode is sampled when soft_modes is 'floor', THz.", above=0.0, maximum=1000.0
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModeLaw:
-    """Independent normal coordinates: their modes, their variances in amu Å², and what was done to get them."""
+    """Independent normal coordinates and what was done to get them.
+
+    Attributes
+    ----------
+    modes
+        Modes of the supercell.
+    variance_amu_A2
+        ⟨Q²⟩ per mode, amu Å².
+    warnings
+        Sentences for the set.
+    touched_share
+        Share of Σ_i ⟨u_i²⟩ that the modes carry which the soft-mode policy or the guard treated, before the guard
+        limits them; frozen modes count as if sampled at |ν|.
+    """
 
     modes: Modes
     variance_amu_A2: FloatArray
     warnings: tuple[str, ...]
+    touched_share: float = 0.0
 
 
 def mode_law(phonons: Phonons, options: HarmonicOptions) -> ModeLaw:
@@ -106,55 +93,103 @@ def mode_law(phonons: Phonons, options: HarmonicOptions) -> ModeLaw:
     Raises
     ------
     PhysicsError
-        For imaginary modes under the policy ``"raise"``, and for a mode beyond the guard under ``guard="raise"``.
+        For imaginary modes under the policies ``"raise"`` and ``"renormalise"``, for phonons of another temperature
+        under ``"renormalise"``, and for a mode beyond the guard under ``guard="raise"``.
     """
-    constants = phonons.force_constants
-    modes = normal_modes(constants.values_eV_per_A2, constants.supercell.masses_amu)
-    variance, soft_notes = _apply_policy(modes, options)
-    variance, guard_notes = _apply_guard(modes, variance, options)
+    if options.soft_modes == "renormalise" and not renormalised_at(phonons, options.temperature_K):
+        raise PhysicsError(_another_temperature(phonons, options))
+    modes = crystal_modes(phonons.force_constants)
+    untouched, variance, touched, soft_notes = _apply_policy(modes, options)
+    notes = (*_temperature_notes(phonons, options), *_stillness_notes(modes, options), *soft_notes)
+    return _guarded(modes, untouched, variance, touched, options, notes)
+
+
+def stable_law(modes: Modes, options: ThermalOptions) -> ModeLaw:
+    """Return the variance of every mode of a model whose frequencies are all positive, after the amplitude guard."""
+    variance = mode_variance(modes.frequencies_THz, options.temperature_K, options.statistics)
+    nothing = np.zeros(len(variance), dtype=np.bool_)
+    return _guarded(modes, variance, variance, nothing, options, _stillness_notes(modes, options))
+
+
+def renormalised_at(phonons: Phonons, temperature_K: float) -> bool:
+    """Return whether ``phonons`` are those renormalised at ``temperature_K``."""
+    made_for = phonons.temperature_K
+    return made_for is not None and abs(made_for - temperature_K) < SAME_TEMPERATURE_K
+
+
+def _guarded(
+    modes: Modes,
+    untouched: FloatArray,
+    variance: FloatArray,
+    touched: BoolArray,
+    options: ThermalOptions,
+    notes: tuple[str, ...],
+) -> ModeLaw:
+    """Apply the guard to ``variance``; ``untouched`` still holds the variance of frozen modes."""
+    limited, beyond, guard_notes = _apply_guard(modes, variance, options)
     return ModeLaw(
         modes=modes,
-        variance_amu_A2=variance,
-        warnings=(*_temperature_notes(phonons, options, len(variance)), *soft_notes, *guard_notes),
+        variance_amu_A2=limited,
+        warnings=(*notes, *guard_notes),
+        touched_share=variance_share(modes, untouched, touched | beyond),
     )
 
 
-def _temperature_notes(phonons: Phonons, options: HarmonicOptions, modes: int) -> tuple[str, ...]:
-    notes = []
+def _another_temperature(phonons: Phonons, options: HarmonicOptions) -> str:
     made_for = phonons.temperature_K
-    if made_for is not None and abs(made_for - options.temperature_K) > 1.0e-6:
-        notes.append(
-            f"force constants renormalised at {made_for:g} K are sampled at {options.temperature_K:g} K; "
-            "their temperature dependence is neglected"
-        )
-    if modes == 0:
-        notes.append("the cell holds one atom and therefore no vibration: all displacements are zero")
-    elif options.statistics == "classical" and options.temperature_K == 0:
-        notes.append("classical statistics at 0 K have no zero-point motion: all displacements are zero")
-    return tuple(notes)
+    have = "harmonic" if made_for is None else f"renormalised at {made_for:g} K"
+    return (
+        f"soft_modes = 'renormalise' samples phonons renormalised at {options.temperature_K:g} K, but these are "
+        f"{have}; make them with compute_phonons(…, renormalisation=…), or give sample(…, renormalise=…) a function "
+        "that does, or in a TOML file add a [phonons.renormalisation] table"
+    )
 
 
-def _apply_policy(modes: Modes, options: HarmonicOptions) -> tuple[FloatArray, tuple[str, ...]]:
+def _temperature_notes(phonons: Phonons, options: ThermalOptions) -> tuple[str, ...]:
+    made_for = phonons.temperature_K
+    if made_for is None or renormalised_at(phonons, options.temperature_K):
+        return ()
+    return (
+        f"force constants renormalised at {made_for:g} K are sampled at {options.temperature_K:g} K; "
+        "their temperature dependence is neglected",
+    )
+
+
+def _stillness_notes(modes: Modes, options: ThermalOptions) -> tuple[str, ...]:
+    if len(modes.frequencies_THz) == 0:
+        return ("the cell holds one atom and therefore no vibration: all displacements are zero",)
+    if options.statistics == "classical" and options.temperature_K == 0:
+        return ("classical statistics at 0 K have no zero-point motion: all displacements are zero",)
+    return ()
+
+
+def _apply_policy(modes: Modes, options: HarmonicOptions) -> tuple[FloatArray, FloatArray, BoolArray, tuple[str, ...]]:
+    """Return the variances with and without those of frozen modes, which modes were touched, and the sentence."""
     frequencies = modes.frequencies_THz
     policy = options.soft_modes
     touched = frequencies < options.floor_THz if policy == "floor" else frequencies <= 0
     if not touched.any():
-        return mode_variance(frequencies, options.temperature_K, options.statistics), ()
-    if policy == "raise":
+        variance = mode_variance(frequencies, options.temperature_K, options.statistics)
+        return variance, variance, touched, ()
+    if policy in ("raise", "renormalise"):
         raise PhysicsError(_imaginary_sentence(frequencies, options))
     # A frequency of exactly zero has no finite variance; the guard then catches the enormous one it gets here.
     lowest = options.floor_THz if policy == "floor" else 1.0e-12
     sampled = np.where(touched, np.maximum(np.abs(frequencies), lowest), frequencies)
     variance = mode_variance(sampled, options.temperature_K, options.statistics)
     note = _policy_note(modes, touched, policy, options.floor_THz, variance_share(modes, variance, touched))
-    return (np.where(touched, 0.0, variance) if policy == "freeze" else variance), (note,)
+    return variance, (np.where(touched, 0.0, variance) if policy == "freeze" else variance), touched, (note,)
 
 
 def _imaginary_sentence(frequencies: FloatArray, options: HarmonicOptions) -> str:
     count = int((frequencies <= 0).sum())
+    if options.soft_modes == "renormalise":
+        remedy = f"converge the renormalisation at {options.temperature_K:g} K further"
+    else:
+        remedy = f"renormalise the phonons at {options.temperature_K:g} K (soft_modes = 'renormalise')"
     return (
         f"imaginary modes have no harmonic distribution, and {count} of the supercell's {len(frequencies)} modes are "
-        f"imaginary (lowest {frequencies.min():.3f} THz); renormalise the phonons at {options.temperature_K:g} K, or "
+        f"imaginary (lowest {frequencies.min():.3f} THz); {remedy}, or "
         "set soft_modes to 'freeze', 'absolute' or 'floor' (with floor_THz), or use another lattice (thermal expansion "
         "often stabilises the modes)"
     )
@@ -172,11 +207,13 @@ def _policy_note(modes: Modes, touched: BoolArray, policy: str, floor_THz: float
     return f"{which} are {how}: {100 * share:.1f} % of the total displacement variance is touched"
 
 
-def _apply_guard(modes: Modes, variance: FloatArray, options: HarmonicOptions) -> tuple[FloatArray, tuple[str, ...]]:
+def _apply_guard(
+    modes: Modes, variance: FloatArray, options: ThermalOptions
+) -> tuple[FloatArray, BoolArray, tuple[str, ...]]:
     amplitude = np.sqrt(variance) * _level_share(modes)
     beyond = amplitude > options.amplitude_guard_A
     if options.guard == "off" or not beyond.any():
-        return variance, ()
+        return variance, np.zeros_like(beyond), ()
     worst = int(np.argmax(amplitude))
     if options.guard == "raise":
         raise PhysicsError(
@@ -187,19 +224,30 @@ def _apply_guard(modes: Modes, variance: FloatArray, options: HarmonicOptions) -
         )
     limited = np.where(beyond, variance * (options.amplitude_guard_A / np.maximum(amplitude, 1e-300)) ** 2, variance)
     before, after = (100 * variance_share(modes, law, beyond) for law in (variance, limited))
-    return limited, (
+    note = (
         f"{int(beyond.sum())} of {len(variance)} modes (largest amplitude {amplitude[worst]:.2f} Å, "
         f"{modes.frequencies_THz[worst]:.3f} THz) are limited to {options.amplitude_guard_A:g} Å: {before:.1f} % of "
-        f"the total displacement variance is touched, and these modes keep {after:.1f} % of what is left",
+        f"the total displacement variance is touched, and these modes keep {after:.1f} % of what is left"
     )
+    return limited, beyond, (note,)
+
+
+def displacement_shares(modes: Modes, variance_amu_A2: FloatArray) -> FloatArray:
+    """Return what each mode contributes to Σ_i ⟨u_i²⟩, Å²."""
+    return np.asarray(variance_amu_A2 * modes.atom_shares.sum(axis=0))
 
 
 def variance_share(modes: Modes, variance_amu_A2: FloatArray, chosen: BoolArray) -> float:
     """Return the share of Σ_i ⟨u_i²⟩ that the ``chosen`` modes carry, 0 where nothing moves."""
-    weights = (modes.vectors**2 / np.repeat(modes.masses_amu, 3)[:, None]).sum(axis=0)
-    contributions = variance_amu_A2 * weights
+    contributions = displacement_shares(modes, variance_amu_A2)
     total = float(contributions.sum())
     return float(contributions[chosen].sum()) / total if total > 0 else 0.0
+
+
+def levels_of(frequencies_THz: FloatArray) -> tuple[IntArray, IntArray]:
+    """Return the first mode and the number of modes of every degenerate level; frequencies ascend."""
+    starts = np.flatnonzero(np.diff(frequencies_THz, prepend=-np.inf) > DEGENERATE_THZ)
+    return starts, np.diff(starts, append=len(frequencies_THz))
 
 
 def _level_share(modes: Modes) -> FloatArray:
@@ -210,8 +258,6 @@ def _level_share(modes: Modes) -> FloatArray:
     count = len(modes.frequencies_THz)
     if count == 0:
         return np.zeros(0)
-    per_atom = (modes.vectors.reshape(len(modes.masses_amu), 3, count) ** 2).sum(axis=1) / modes.masses_amu[:, None]
-    starts = np.flatnonzero(np.diff(modes.frequencies_THz, prepend=-np.inf) > DEGENERATE_THZ)
-    sizes = np.diff(starts, append=count)
-    levels = np.add.reduceat(per_atom, starts, axis=1) / sizes
+    starts, sizes = levels_of(modes.frequencies_THz)
+    levels = np.add.reduceat(modes.atom_shares, starts, axis=1) / sizes
     return np.sqrt(np.repeat(levels.max(axis=0), sizes))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from phonograph.config import Config
 from phonograph.run_folder import RunFolder
 from phonograph.streams import derive_seed
 from phonograph.types import (
+    Certificate,
     Configurations,
     Evaluation,
     Explanation,
@@ -18,7 +20,6 @@ from phonograph.types import (
     Labels,
     Phonons,
     Progress,
-    SetStatistics,
     Study,
     ThermalCurve,
 )
@@ -33,7 +34,7 @@ class RunResult:
     folder: Path
     phonons: Phonons | None = None
     sets: tuple[Configurations, ...] = ()
-    statistics: tuple[SetStatistics, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
     labels: Labels | None = None
     graphs: GraphSet | None = None
     fits: tuple[Fitted, ...] = ()
@@ -43,6 +44,14 @@ class RunResult:
     curve: ThermalCurve | None = None
     report: Path | None = None
     summary: str = ""
+
+
+def without_paths(table: Any) -> Any:
+    """Leave out where files lie: their names and content, hashed, decide a result."""
+    paths = ("file", "structures", "labels", "end_member_file")
+    if not isinstance(table, dict):
+        return table
+    return {key: Path(value).name if key in paths else without_paths(value) for key, value in table.items()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

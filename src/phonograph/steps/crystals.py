@@ -1,116 +1,68 @@
-"""Rooms 1–3: from a structure file (or the user's own sets) to labelled configurations."""
+"""Rooms 2 and 3: from phonons (or the user's own sets) to labelled configurations."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from phonograph.errors import ConfigurationError, DataError
 from phonograph.files.configurations import (
+    load_certificate,
     load_configurations,
-    load_statistics,
+    save_certificate,
     save_configurations,
-    save_statistics,
 )
-from phonograph.files.force_constants import read_force_constants
 from phonograph.files.labels import load_labels, save_labels
-from phonograph.files.phonons import load_phonons, save_phonons
-from phonograph.files.structures import read_structure
+from phonograph.files.trajectory_readers import read_trajectory
 from phonograph.files.user_data import read_user_set
 from phonograph.labels import label
-from phonograph.phonons import compute_phonons, relax
 from phonograph.run_folder import file_hash
-from phonograph.sampling import MatchedRandomSampler, sample, set_statistics
-from phonograph.steps.context import Context, RunResult
+from phonograph.sampling import MatchedRandomSampler, PairMatchedSampler, SnapshotSampler, certify, sample
+from phonograph.steps.context import Context, RunResult, without_paths
+from phonograph.steps.phonons import run_trajectory
+from phonograph.steps.renormalised import phonons_at_temperature, phonons_of_law
 from phonograph.tables import to_table
-from phonograph.types import Configurations, Crystal, Labeller, Labels, Phonons, SetStatistics, join_labels
+from phonograph.types import Certificate, Configurations, Crystal, Labeller, Labels, Phonons, join_labels
 
 STORE = "labels.sqlite"
 
-
-def phonons_step(context: Context, result: RunResult) -> RunResult:
-    """Room 1: force constants, harmonic or renormalised; skipped where the user brings all sets."""
-    config = context.config
-    if not config.crystal.file:
-        return result
-    crystal = read_structure(config.path(config.crystal.file))
-    inputs = [config.path(name) for name in (config.crystal.file, config.phonons.file) if name]
-
-    def make(folder: Path) -> Phonons:
-        phonons = phonons_at(context, crystal)
-        save_phonons(phonons, folder)
-        return phonons
-
-    phonons = context.folder.room(
-        "phonons",
-        {
-            "crystal": _without_paths(to_table(config.crystal)),
-            "phonons": _without_paths(to_table(config.phonons)),
-            "seed": config.seed,
-        },
-        inputs=[path for path in inputs if path.is_file()],
-        make=make,
-        load=load_phonons,
-    )
-    return replace(result, phonons=phonons)
-
-
-def phonons_at(context: Context, crystal: Crystal, temperature_K: float | None = None) -> Phonons:
-    """Compute phonons as configured, or renormalised at another temperature."""
-    config = context.config
-    forces = config.phonons.forces
-    if config.crystal.relaxation is not None:
-        crystal = relax(crystal, forces, config.crystal.relaxation)
-    renormalisation = config.phonons.renormalisation
-    if renormalisation is not None and temperature_K is not None:
-        renormalisation = replace(renormalisation, temperature_K=temperature_K)
-    constants = None
-    if config.phonons.file:
-        constants = read_force_constants(
-            config.path(config.phonons.file), structure=crystal, supercell_matrix=config.crystal.matrix
-        )
-    return compute_phonons(
-        crystal,
-        forces,
-        config.crystal.matrix,
-        force_constants=constants,
-        renormalisation=renormalisation,
-        seed=context.seed("phonons"),
-        workers=context.workers,
-        progress=context.progress,
-    )
+MATCHING = (MatchedRandomSampler, PairMatchedSampler)
+"""Samplers that need another set first."""
 
 
 def sampling_step(context: Context, result: RunResult) -> RunResult:
     """Room 2: displaced supercells of every set, and what they look like."""
     config = context.config
 
-    def make(folder: Path) -> tuple[list[Configurations], list[SetStatistics]]:
+    def make(folder: Path) -> tuple[list[Configurations], list[Certificate]]:
         sets = [*_sampled(context, result.phonons), *(configurations for configurations, _ in brought_sets(context))]
-        statistics = []
+        samplers = {item.name: item.sampler for item in config.sampling.sets}
+        certificates = []
         for configurations in sets:
-            phonons = None if configurations.sampler == "file" else result.phonons
-            reference = phonons if phonons is not None else configurations.crystal(0)
-            statistics.append(set_statistics(configurations, reference))
+            reference: Phonons | Crystal = configurations.crystal(0)
+            if configurations.sampler != "file" and result.phonons is not None:
+                reference = phonons_of_law(context, result.phonons, samplers[configurations.name])
+            certificates.append(certify(configurations, reference))
             save_configurations(configurations, folder / f"{configurations.name}.extxyz")
-            save_statistics(statistics[-1], folder / f"{configurations.name}.statistics.json")
-            context.progress("sampling", len(statistics), len(sets))
-        return sets, statistics
+            save_certificate(certificates[-1], folder / f"{configurations.name}.certificate.json")
+            context.progress("sampling", len(certificates), len(sets))
+        return sets, certificates
 
-    def load(folder: Path) -> tuple[list[Configurations], list[SetStatistics]]:
+    def load(folder: Path) -> tuple[list[Configurations], list[Certificate]]:
         return (
             [load_configurations(folder / f"{name}.extxyz") for name in config.set_names],
-            [load_statistics(folder / f"{name}.statistics.json") for name in config.set_names],
+            [load_certificate(folder / f"{name}.certificate.json") for name in config.set_names],
         )
 
-    sets, statistics = context.folder.room(
+    sets, certificates = context.folder.room(
         "sampling",
         {
             "sets": _plain_sets(context),
-            "data": [_without_paths(to_table(item)) for item in config.data.sets],
+            "data": [without_paths(to_table(item)) for item in config.data.sets],
             "seed": config.seed,
         },
         after=["phonons"] if result.phonons is not None else [],
@@ -118,29 +70,22 @@ def sampling_step(context: Context, result: RunResult) -> RunResult:
         make=make,
         load=load,
     )
-    return replace(result, sets=tuple(sets), statistics=tuple(statistics))
+    return replace(result, sets=tuple(sets), certificates=tuple(certificates))
 
 
 def _plain_sets(context: Context) -> list[Any]:
     return [
-        [item.name, item.n, item.sampler_name, to_table(item.sampler), _without_paths(to_table(item.composition))]
+        [item.name, item.n, item.sampler_name, *map(without_paths, map(to_table, (item.sampler, item.composition)))]
         for item in context.config.sampling.sets
     ]
 
 
-def _without_paths(table: Any) -> Any:
-    """Leave out where files lie: their names and content, hashed, decide a result."""
-    paths = ("file", "structures", "labels", "end_member_file")
-    if not isinstance(table, dict):
-        return table
-    return {key: Path(value).name if key in paths else value for key, value in table.items()}
-
-
 def _brought_files(context: Context) -> list[Path]:
-    """Files whose content decides the sets: user data and end members of solid solutions."""
+    """Files whose content decides the sets: user data, end members of solid solutions, and trajectories."""
     config = context.config
     names = [name for item in config.data.sets for name in (item.structures, item.labels) if name]
     names += [item.composition.end_member_file for item in config.sampling.sets if item.composition is not None]
+    names += [item.sampler.file for item in config.sampling.sets if isinstance(item.sampler, SnapshotSampler)]
     files: list[Path] = []
     for path in (config.path(name) for name in names if name):
         files += sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
@@ -150,18 +95,41 @@ def _brought_files(context: Context) -> list[Path]:
 def _sampled(context: Context, phonons: Phonons | None) -> list[Configurations]:
     """Sample every set; matched sets come after the set they match, whatever the order in the file."""
     made: dict[str, Configurations] = {}
-    order = sorted(context.config.sampling.sets, key=lambda item: isinstance(item.sampler, MatchedRandomSampler))
+    order = sorted(context.config.sampling.sets, key=lambda item: isinstance(item.sampler, MATCHING))
     for item in order:
         sampler = item.sampler
         if phonons is None:
             raise ConfigurationError(f"set {item.name!r} needs phonons; add [crystal] file = …")
-        if isinstance(sampler, MatchedRandomSampler):
+        if isinstance(sampler, MATCHING):
             if sampler.match not in made:
                 raise ConfigurationError(f"set {item.name!r} must match a sampled set; {sampler.match!r} is not one")
             sampler = sampler.matched_to(made[sampler.match])
+        if isinstance(sampler, SnapshotSampler):
+            sampler = _with_trajectory(context, sampler, phonons.supercell)
         seed = context.seed("sampling", item.name)
-        made[item.name] = sample(phonons, sampler, item.n, seed, name=item.name, composition=item.composition)
+        made[item.name] = sample(
+            phonons,
+            sampler,
+            item.n,
+            seed,
+            name=item.name,
+            composition=item.composition,
+            renormalise=partial(phonons_at_temperature, context, phonons),
+        )
     return [made[item.name] for item in context.config.sampling.sets]
+
+
+def _with_trajectory(context: Context, sampler: SnapshotSampler, supercell: Crystal) -> SnapshotSampler:
+    """Read the trajectory that the sampler names, or take that of room 1."""
+    if not sampler.file:
+        return replace(sampler, trajectory=run_trajectory(context))
+    trajectory = read_trajectory(
+        context.config.path(sampler.file),
+        time_step_fs=sampler.time_step_fs,
+        temperature_K=sampler.temperature_K,
+        reference=supercell,
+    )
+    return replace(sampler, trajectory=trajectory)
 
 
 def brought_sets(context: Context) -> list[tuple[Configurations, Labels | None]]:

@@ -50,7 +50,7 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any], con
         crystal=crystal,
         phonons=result.phonons,
         sets=result.sets,
-        statistics=result.statistics,
+        certificates=result.certificates,
         labels=result.labels,
         study=result.study,
         fits=result.fits,
@@ -80,7 +80,7 @@ def all_warnings(result: RunResult) -> Iterator[tuple[str, str]]:
             if (room, sentence) not in seen:
                 seen.add((room, sentence))
                 yield room, sentence
-    for item in result.statistics:
+    for item in result.certificates:
         for sentence in failed_checks(item):
             yield "sampling", sentence
 
@@ -95,9 +95,10 @@ def _limits(context: Context) -> tuple[str, ...]:
     config = context.config
     limits = []
     if config.thermal.force_constants == "fixed" and config.phonons.renormalisation is not None:
+        asked = getattr(config.phonons.renormalisation, "temperature_K", None)
+        at = f"at {asked:g} K" if asked is not None else "at the temperature of the trajectory"
         limits.append(
-            "The curve uses the force constants renormalised at "
-            f"{config.phonons.renormalisation.temperature_K:g} K at every temperature; "
+            f"The curve uses the force constants renormalised {at} at every temperature; "
             'set thermal.force_constants = "renormalised" to renormalise at each.'
         )
     return tuple(limits)
@@ -109,7 +110,8 @@ def _cited(context: Context) -> set[str]:
     if config.crystal.file:
         keys |= {"phonopy", config.phonons.forces.engine}
     if config.phonons.renormalisation is not None:
-        keys |= {"symfc", "self-consistent"}
+        keys |= {"symfc", config.phonons.route}
+    keys |= {item.sampler_name for item in config.sampling.sets}
     return keys | {engine.engine.split()[0].lower() for engine in config.labels.engines}
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from phonograph.files.configurations import save_configurations
 from phonograph.files.results import load_thermal, save_thermal
-from phonograph.files.structures import read_structure
 from phonograph.graphs import build_graphs
 from phonograph.sampling import sample
 from phonograph.steps.context import Context, RunResult
-from phonograph.steps.crystals import label_sets, phonons_at, plain_engines
+from phonograph.steps.crystals import label_sets, plain_engines
+from phonograph.steps.renormalised import phonons_at_temperature
 from phonograph.tables import to_table
 from phonograph.thermal import predict_thermal
 from phonograph.types import Configurations, Fitted, Labels, Phonons, ThermalCurve
@@ -50,28 +51,30 @@ def _curve(context: Context, result: RunResult, folder: Path) -> ThermalCurve:
     assert result.phonons is not None
     sets = {}
     for done, temperature in enumerate(thermal.temperatures_K):
-        phonons = _phonons_for(context, result.phonons, temperature)
-        sampler = replace(thermal.sampler, temperature_K=temperature)
-        name = f"thermal-{temperature:g}K"
-        sets[temperature] = sample(phonons, sampler, thermal.n, context.seed("thermal", name), name=name)
-        save_configurations(sets[temperature], folder / f"{name}.extxyz")
+        sets[temperature] = _set_at(context, result.phonons, temperature)
+        save_configurations(sets[temperature], folder / f"{sets[temperature].name}.extxyz")
         context.progress("sampling at temperature", done + 1, len(thermal.temperatures_K))
-    return predict_thermal(
+    curve = predict_thermal(
         chosen_fits(context, result.fits),
         {temperature: build_graphs(item, context.config.graphs) for temperature, item in sets.items()},
         statistics=thermal.sampler.statistics,
         labels_by_temperature=_checks(context, sets) if thermal.check_labels else None,
     )
+    notes = [f"sampled at {temperature:g} K: {note}" for temperature, item in sets.items() for note in item.warnings]
+    return replace(curve, warnings=(*curve.warnings, *notes))
 
 
-def _phonons_for(context: Context, phonons: Phonons, temperature_K: float) -> Phonons:
-    """Return room 1's phonons, or renormalised ones at ``temperature_K`` where that was asked for."""
-    config = context.config
-    if config.thermal.force_constants == "fixed" or config.phonons.renormalisation is None:
-        return phonons
-    if phonons.temperature_K == temperature_K:
-        return phonons
-    return phonons_at(context, read_structure(config.path(config.crystal.file)), temperature_K)
+def _set_at(context: Context, phonons: Phonons, temperature_K: float) -> Configurations:
+    """Sample room 1's phonons, or those renormalised at ``temperature_K`` where that was asked for."""
+    thermal = context.config.thermal
+    name = f"thermal-{temperature_K:g}K"
+    sampler = replace(thermal.sampler, temperature_K=temperature_K)
+    renormalise = partial(phonons_at_temperature, context, phonons)
+    reference = renormalise(temperature_K) if thermal.force_constants == "renormalised" else phonons
+    made = sample(reference, sampler, thermal.n, context.seed("thermal", name), name=name, renormalise=renormalise)
+    # What room 1 has told already need not be told once per temperature.
+    own = [f"its renormalised phonons: {note}" for note in reference.warnings if note not in phonons.warnings]
+    return replace(made, warnings=(*made.warnings, *own))
 
 
 def chosen_fits(context: Context, fits: tuple[Fitted, ...]) -> list[Fitted]:

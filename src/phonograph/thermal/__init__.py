@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from phonograph.thermal.averages import grouped_average
 from phonograph.thermal.curve import predict_thermal
 
-__all__ = ["grouped_average", "predict_thermal"]
+__all__ = ["predict_thermal"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from phonograph.errors import DataError
 from phonograph.lattice import STATISTICS
-from phonograph.thermal.averages import Average, grouped_average
+from phonograph.series import Average, grouped_average
 from phonograph.types import Fitted, FloatArray, GraphSet, Labels, Origin, Progress, ThermalCurve, ThermalPoint
 
 EXTRAPOLATION = 0.10

@@ -5,7 +5,7 @@ Units: Å, eV, amu, THz, K, GPa.  Lattice vectors are rows.  Positions are Carte
 """
 
 from phonograph.types.arrays import MAX_ATOMS, MIN_DISTANCE_A, FloatArray, IntArray, Progress, read_only
-from phonograph.types.configurations import Check, Configurations, SetStatistics
+from phonograph.types.configurations import Certificate, Check, Configurations
 from phonograph.types.crystals import Crystal, ForceConstants, Origin, Phonons, RenormalisationRound, Spectrum
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
 from phonograph.types.labels import PROPERTY_UNITS, LabelColumn, Labels, join_labels
@@ -24,6 +24,7 @@ from phonograph.types.results import (
     ThermalPoint,
 )
 from phonograph.types.trajectories import Trajectory, join_trajectories
+from phonograph.types.trajectory_match import displacements, matched, require_time_step
 
 __all__ = [
     "MAX_ATOMS",
@@ -61,7 +62,7 @@ __all__ = [
     "Progress",
     "RenormalisationRound",
     "Sampler",
-    "SetStatistics",
+    "Certificate",
     "Spectrum",
     "Split",
     "Study",
@@ -70,8 +71,11 @@ __all__ = [
     "ThermalCurve",
     "ThermalPoint",
     "Trajectory",
+    "displacements",
     "join_graphs",
     "join_labels",
     "join_trajectories",
+    "matched",
     "read_only",
+    "require_time_step",
 ]

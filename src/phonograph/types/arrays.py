@@ -31,13 +31,13 @@ MIN_DISTANCE_A = 0.1
 def read_only(
     name: str, value: ArrayLike, shape: Sequence[int | None], dtype: type = np.float64, *, finite: bool = True
 ) -> NDArray[Any]:
-    """Copy ``value`` into a read-only array of ``dtype`` and check its shape and finiteness.
+    """Return ``value`` as a read-only array of ``dtype`` and check its shape and finiteness.
 
-    ``None`` in ``shape`` matches any length.  Raises :class:`DataError` naming the field, what was expected
-    and what was got.
+    It is copied unless nobody can write to it any more.  ``None`` in ``shape`` matches any length.  Raises
+    :class:`DataError` naming the field, what was expected and what was got.
     """
     try:
-        array: NDArray[Any] = np.array(value, dtype=dtype, order="C")
+        array: NDArray[Any] = np.array(value, dtype=dtype, order="C", copy=None if _is_frozen(value, dtype) else True)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{name} must be an array of {np.dtype(dtype).name}; got {type(value).__name__} ({error})"
@@ -50,6 +50,27 @@ def read_only(
         raise DataError(f"{name} must be finite; got {int((~np.isfinite(array)).sum())} NaN or infinite values")
     array.flags.writeable = False
     return array
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Make an array read-only that its maker hands over, with every array it is a view of; returns it."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner.flags.writeable = False
+        owner = owner.base
+    return array
+
+
+def _is_frozen(value: Any, dtype: type) -> bool:
+    """Return whether ``value`` is already what is wanted, and neither it nor what it is a view of can be written."""
+    if type(value) is not np.ndarray or value.dtype != dtype or not value.flags.c_contiguous:
+        return False
+    owner: Any = value
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        owner = owner.base
+    return owner is None
 
 
 def set_field(value: Any, name: str, content: Any) -> None:

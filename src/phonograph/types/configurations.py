@@ -67,7 +67,7 @@ class Configurations:
         for name in ("temperature_K", "amplitude_A", "fraction"):
             set_field(self, name, read_only(name, getattr(self, name), (count,), finite=False))
         set_field(self, "index", read_only("index", self.index, (count,), np.int64))
-        set_field(self, "group", tuple(str(group) for group in self.group))
+        set_field(self, "group", tuple(map(str, self.group)))
         if len(self.group) != count:
             raise DataError(f"group must name {count} configurations; got {len(self.group)}")
 
@@ -114,7 +114,11 @@ class Configurations:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One tested claim about a set: what was found, what was expected, the bound, and whether it holds."""
+    """One tested claim about a set: what was found, what was expected, the bound, and whether it holds.
+
+    ``kind`` says how: ``"equal"`` (expected ± tolerance), ``"at most"`` (expected + tolerance) or ``"at least"``
+    (expected).
+    """
 
     name: str
     found: float
@@ -122,11 +126,16 @@ class Check:
     tolerance: float
     passed: bool
     unit: str = ""
+    kind: str = "equal"
+
+
+COVARIANCES = ("covariance_A2", "claimed_covariance_A2", "lower_covariance_A2", "upper_covariance_A2")
+"""Tables of a certificate with a row per atom."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SetStatistics:
-    """What the displacements of a set look like, and which claims about them were tested.
+class Certificate:
+    """The certificate of a set: what its displacements look like, and which claims about them hold.
 
     Attributes
     ----------
@@ -139,7 +148,17 @@ class SetStatistics:
     harmonic_energy_eV_per_atom
         Mean ½uᵀΦu per atom; NaN without force constants.
     checks
-        Tested claims; empty for laws with nothing to test against.
+        Tested claims: those of the law where it is known, and what every set must fulfil.
+    law_known
+        Whether the set names a law whose moments are known; without one only distances and duplicates are tested.
+    touched_share
+        Share of the displacement variance that a soft-mode policy or the amplitude guard touched; NaN for laws that
+        have no modes.
+    sites
+        Chemical symbol of every atom of the reference; of sites with changing atoms those of the parent.
+    covariance_A2, claimed_covariance_A2, lower_covariance_A2, upper_covariance_A2
+        ⟨u_α u_β⟩ of every atom in the order xx, yy, zz, yz, xz, xy: found, claimed by the law, and the bounds within
+        which the found value must lie, Å², shape (n, 6); with no rows where no law is known.
     """
 
     name: str
@@ -149,3 +168,19 @@ class SetStatistics:
     nearest_bonds: tuple[tuple[str, float, float], ...]
     harmonic_energy_eV_per_atom: float
     checks: tuple[Check, ...]
+    law_known: bool = False
+    touched_share: float = float("nan")
+    sites: tuple[str, ...] = ()
+    covariance_A2: FloatArray = field(default_factory=lambda: np.zeros((0, 6)))
+    claimed_covariance_A2: FloatArray = field(default_factory=lambda: np.zeros((0, 6)))
+    lower_covariance_A2: FloatArray = field(default_factory=lambda: np.zeros((0, 6)))
+    upper_covariance_A2: FloatArray = field(default_factory=lambda: np.zeros((0, 6)))
+
+    def __post_init__(self) -> None:
+        for name in COVARIANCES:
+            set_field(self, name, read_only(name, getattr(self, name), (len(self.sites), 6)))
+
+    @property
+    def passed(self) -> bool:
+        """Whether every tested claim holds; also true where none was tested."""
+        return all(check.passed for check in self.checks)

@@ -30,6 +30,9 @@ class ImaginaryModes:
         Modes at each of them within 0.01 THz of the lowest.
     character
         Who moves in the lowest level: (species, share of |e|²), largest first.
+    longitudinal
+        Share of |e|² along q in the lowest level; None at q = 0 and where the shortest equivalents of q point in
+        several directions, as at a corner of the zone.
     """
 
     q: tuple[float, float, float]
@@ -39,6 +42,7 @@ class ImaginaryModes:
     lowest_THz: float
     degeneracy: int
     character: tuple[tuple[str, float], ...]
+    longitudinal: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +58,14 @@ class PhononAudit:
     translation_eV_per_A2
         Largest change of Φ under the translations of the primitive lattice; 0 where Φ is commensurate with it.
     space_group_eV_per_A2
-        Largest change of Φ under the space group of the crystal that the supercell keeps.
+        Largest change of Φ under the space-group operations of the crystal that the supercell keeps.
     operations, crystal_operations
         Point-group operations that the supercell keeps, and those of the crystal.
     primitive_cells
         Primitive cells in the supercell, which is the number of commensurate wave vectors.
     half_width_reach
-        Largest |Φ_ij| beyond half of the supercell's width relative to the largest of all pairs i ≠ j: what is cut off.
+        Largest |Φ_ij| (Frobenius norm, per nearest image) at or beyond half of the supercell's smallest width, relative
+        to the largest of all pairs i ≠ j: an estimate of what the supercell cuts off.
     lowest_THz
         Lowest commensurate frequency without the translations.
     positive_definite
@@ -136,8 +141,8 @@ class PhononProperties:
         count = len(self.temperatures_K)
         for name in ("free_energy_eV", "entropy_eV_per_K", "heat_capacity_eV_per_K"):
             set_field(self, name, read_only(name, getattr(self, name), (count,)))
-        shape = (count, len(self.displacement_symbols), 3, 3)
-        set_field(self, "displacement_A2", read_only("displacement_A2", self.displacement_A2, shape))
+        matrices = (count, len(self.displacement_symbols), 3, 3)
+        set_field(self, "displacement_A2", read_only("displacement_A2", self.displacement_A2, matrices))
         if len(self.displacement_symbols) != self.atoms or not np.isfinite(self.left_out):
             raise DataError(
                 f"displacement_symbols must name the {self.atoms} atoms of the primitive cell; "

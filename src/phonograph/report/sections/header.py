@@ -88,12 +88,13 @@ def _phonons(material: ReportMaterial) -> Markup | None:
     if result is None:
         return None
     before = float(result.harmonic_frequencies_THz.min())
-    if result.harmonic is None:
+    if result.temperature_K is None:
         return _tile("lowest mode", join(fixed(before, 2), tag("small", " THz")), "harmonic")
     place = int(result.frequencies_THz.argmin())
     value = plus_minus(float(result.frequencies_THz[place]), float(result.frequency_error_THz[place]))
     converged = {True: "converged", False: "not converged", None: "renormalised"}[result.converged]
-    return _tile("lowest mode", join(value, tag("small", " THz")), f"harmonic: {fixed(before, 2)} THz; {converged}")
+    start = f"harmonic: {fixed(before, 2)} THz; " if result.harmonic is not None else ""
+    return _tile("lowest mode", join(value, tag("small", " THz")), f"{start}{converged}")
 
 
 def _model(material: ReportMaterial) -> Markup | None:

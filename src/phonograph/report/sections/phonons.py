@@ -1,4 +1,4 @@
-"""Part 2: the phonon spectrum before and after renormalisation."""
+"""Part 2: the phonon spectrum before and after renormalisation, its audit, and what follows from it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,26 @@ import itertools
 
 import numpy as np
 
+from phonograph.audit_checks import IMAGINARY_THZ
 from phonograph.report.markup import Content, Markup, figure, fold, join, table
 from phonograph.report.material import ReportMaterial
 from phonograph.report.outline import Section, legend
 from phonograph.report.palette import BLUE, GREY, VERMILLION
+from phonograph.report.sections.phonon_audit import audit_tables
+from phonograph.report.sections.phonon_properties import (
+    displacements,
+    dos_chart,
+    dos_legend,
+    dos_table,
+    line_widths,
+    thermodynamics,
+)
 from phonograph.report.svg import Chart, data_range, log_range
 from phonograph.report.words import fixed, number, percent, plural, plus_minus, point_label, sentence_case
 from phonograph.types import FloatArray, Phonons, Spectrum
 
 TITLE = "Phonons"
+HEIGHT = 350
 NO_PHONONS = "No phonons: the displaced structures of this run were brought, or drawn without force constants."
 
 
@@ -23,62 +34,89 @@ def phonons(material: ReportMaterial) -> Section:
     result = material.phonons
     if result is None:
         return Section(key="phonons", title=TITLE, lead=NO_PHONONS)
-    parts = [_spectra(result), _modes(result)]
+    parts: list[Markup | None] = [_spectra(result), _modes(result)]
     if result.rounds:
         parts.append(_convergence(result))
+    number_next = 4 if result.rounds else 3
+    for make in (line_widths, thermodynamics, displacements):
+        if make is thermodynamics:
+            parts.append(audit_tables(result))
+        drawn = make(result, f"2.{number_next}")
+        number_next += drawn is not None
+        parts.append(drawn)
     return Section(key="phonons", title=TITLE, lead=_lead(result), body=join(parts))
 
 
-def _renormalised(result: Phonons) -> bool:
+def _compared(result: Phonons) -> bool:
+    """Return whether there are harmonic phonons beside renormalised ones."""
     return result.harmonic is not None
 
 
 def _after(result: Phonons) -> str:
-    if not _renormalised(result):
-        return "force constants"
     return "renormalised" if result.temperature_K is None else f"renormalised at {number(result.temperature_K)} K"
 
 
+def _shown(result: Phonons) -> tuple[tuple[str, FloatArray, Spectrum, str], ...]:
+    """Return name, commensurate frequencies, spectrum and colour of what there is: harmonic, renormalised or both."""
+    found = []
+    if _compared(result) or result.temperature_K is None:
+        found.append(("harmonic", result.harmonic_frequencies_THz, result.harmonic_spectrum, GREY))
+    if _compared(result) or result.temperature_K is not None:
+        found.append((_after(result), result.frequencies_THz, result.spectrum, BLUE))
+    return tuple(found)
+
+
 def _lead(result: Phonons) -> Markup:
-    before = result.harmonic_frequencies_THz
-    imaginary = int((before < 0).sum())
-    lowest = fixed(float(before.min()), 2)
-    start = f"All {len(before)} commensurate harmonic modes are real, the lowest at {lowest} THz"
-    if imaginary:
-        verb = "is" if imaginary == 1 else "are"
-        start = (
-            f"In the harmonic approximation {imaginary} of the {len(before)} commensurate modes {verb} imaginary, "
-            f"the lowest at {lowest} THz"
-        )
-    if not _renormalised(result):
-        return join(start, ".")
+    harmonic = _harmonic_words(result.harmonic_frequencies_THz)
+    if result.temperature_K is None and not _compared(result):
+        return join(harmonic, ".")
     place = int(result.frequencies_THz.argmin())
     after = plus_minus(float(result.frequencies_THz[place]), float(result.frequency_error_THz[place]))
-    verdict = {True: "the loop converged", False: "the loop did not converge", None: "no convergence test was made"}
-    return join(
-        start,
-        f". {sentence_case(_after(result))} in {plural(len(result.rounds), 'round')} the lowest mode is at {after} "
-        "THz; ",
-        f"{verdict[result.converged]}.",
+    route = {
+        "mode-projection": " from the lines of the modes in molecular dynamics",
+        "regression": " by a fit to forces at that temperature",
+    }.get(result.method, f" in {plural(len(result.rounds), 'round')}" if result.rounds else "")
+    verdict = {True: "; the loop converged", False: "; the loop did not converge", None: ""}[result.converged]
+    start = f"{harmonic}. " if _compared(result) else "No harmonic phonons were computed. "
+    return join(start, f"{sentence_case(_after(result))}{route} the lowest mode is at {after} THz{verdict}.")
+
+
+def _harmonic_words(before: FloatArray) -> str:
+    imaginary = int((before < -IMAGINARY_THZ).sum())
+    lowest = fixed(float(before.min()), 2)
+    if not imaginary:
+        return f"All {len(before)} commensurate harmonic modes are real, the lowest at {lowest} THz"
+    verb = "is" if imaginary == 1 else "are"
+    return (
+        f"In the harmonic approximation {imaginary} of the {len(before)} commensurate modes {verb} imaginary, "
+        f"the lowest at {lowest} THz"
     )
 
 
 def _spectra(result: Phonons) -> Markup:
-    spectra = [("Harmonic (0 K)", result.harmonic_spectrum, GREY)]
-    if _renormalised(result):
-        spectra.append((sentence_case(_after(result)), result.spectrum, BLUE))
+    names = {"harmonic": "Harmonic (0 K)"}
+    spectra = [(names.get(name, sentence_case(name)), item, colour) for name, _, item, colour in _shown(result)]
+    found = result.properties
     span = data_range(*(item.frequencies_THz for _, item, _ in spectra), include=(0.0,), pad=0.05)
-    pictures = [_spectrum_chart(item, title, colour, span) for title, item, colour in spectra]
+    width = 500 if found is None else 430 if len(spectra) > 1 else 720
+    pictures = [_spectrum_chart(item, title, colour, span, width) for title, item, colour in spectra]
     caption = (
         "Frequencies along the standard path of the Brillouin zone. Imaginary frequencies are drawn as negative "
-        "numbers in the shaded region; both pictures have the same axis."
+        "numbers in the shaded region; the pictures have the same axis."
         if len(spectra) > 1
         else "Frequencies along the standard path of the Brillouin zone; imaginary ones are drawn as negative numbers."
     )
-    return figure("2.1", caption, *pictures, numbers=_named_points(spectra), columns=2)
+    numbers = _named_points(spectra)
+    if found is None:
+        return figure("2.1", caption, *pictures, numbers=numbers, columns=2)
+    pictures.append(dos_chart(found, span, width=190 if len(spectra) > 1 else 230, height=HEIGHT))
+    of = f" ({_after(result)})" if len(spectra) > 1 else ""
+    caption += f" Right: density of states{of} per primitive cell, with the shares of the species."
+    both = join(numbers, dos_table(found))
+    return join(dos_legend(found), figure("2.1", caption, *pictures, numbers=both, columns=f"beside{len(spectra)}"))
 
 
-def _spectrum_chart(item: Spectrum, title: str, colour: str, span: tuple[float, float]) -> Markup:
+def _spectrum_chart(item: Spectrum, title: str, colour: str, span: tuple[float, float], width: int) -> Markup:
     ticks = _merged_ticks(item)
     reach = (float(item.distance.min()), float(item.distance.max()))
     chart = Chart(
@@ -88,8 +126,9 @@ def _spectrum_chart(item: Spectrum, title: str, colour: str, span: tuple[float, 
         y_label="frequency (THz)",
         x_ticks=ticks,
         title=title,
-        height=340,
-        margins=(58, 14, 30, 30),
+        width=width,
+        height=HEIGHT,
+        margins=(58, 14, 30, 46),
     )
     if span[0] < 0:
         chart.rectangle(reach, (span[0], 0.0), VERMILLION, opacity=0.08)
@@ -126,7 +165,7 @@ def _named_points(spectra: list[tuple[str, Spectrum, str]]) -> Markup:
 
 
 def _modes(result: Phonons) -> Markup:
-    before, after, error = result.harmonic_frequencies_THz, result.frequencies_THz, result.frequency_error_THz
+    after, error = result.frequencies_THz, result.frequency_error_THz
     index = np.arange(1, len(after) + 1, dtype=np.float64)
     low = slice(0, min(len(after), 30))
     pictures = [_mode_chart(result, index, slice(None), "All commensurate modes")]
@@ -138,17 +177,14 @@ def _modes(result: Phonons) -> Markup:
         if (error > 0).any()
         else "No standard errors: the route gives none.",
     )
-    colours = {"harmonic": GREY, _after(result): BLUE} if _renormalised(result) else {"harmonic": GREY}
-    return join(
-        legend(colours), figure("2.2", caption, *pictures, numbers=_mode_table(before, after, error), columns=2)
-    )
+    colours = {name: colour for name, _, _, colour in _shown(result)}
+    return join(legend(colours), figure("2.2", caption, *pictures, numbers=_mode_table(result), columns=2))
 
 
 def _mode_chart(result: Phonons, index: FloatArray, part: slice, title: str) -> Markup:
-    before, after, error = (
-        values[part] for values in (result.harmonic_frequencies_THz, result.frequencies_THz, result.frequency_error_THz)
-    )
-    span = data_range(before, after - error, after + error, include=(0.0,))
+    shown = _shown(result)
+    after, error = result.frequencies_THz[part], result.frequency_error_THz[part]
+    span = data_range(*(values[part] for _, values, _, _ in shown), after - error, after + error, include=(0.0,))
     chart = Chart(
         x=(0.0, float(index[part][-1]) + 1),
         y=span,
@@ -161,19 +197,20 @@ def _mode_chart(result: Phonons, index: FloatArray, part: slice, title: str) -> 
         chart.rectangle((chart.x.low, chart.x.high), (span[0], 0.0), VERMILLION, opacity=0.08)
     chart.rule(y=0.0)
     radius = 2.2 if len(after) <= 40 else 1.5
-    chart.dots(index[part], before, GREY, radius=radius)
-    if _renormalised(result):
+    if (error > 0).any():
         chart.band(index[part], after - error, after + error, BLUE, opacity=0.25)
-        chart.dots(index[part], after, BLUE, radius=radius)
-    return chart.render(f"{title}: harmonic and renormalised frequencies by mode")
+    for _, values, _, colour in shown:
+        chart.dots(index[part], values[part], colour, radius=radius)
+    return chart.render(f"{title}: {' and '.join(name for name, *_ in shown)} frequencies by mode")
 
 
-def _mode_table(before: FloatArray, after: FloatArray, error: FloatArray) -> Markup:
+def _mode_table(result: Phonons) -> Markup:
+    columns = [values for _, values, _, _ in _shown(result)] + [result.frequency_error_THz]
     rows = [
-        [str(place + 1), fixed(float(b), 3), fixed(float(a), 3), fixed(float(e), 3)]
-        for place, (b, a, e) in enumerate(zip(before, after, error, strict=True))
+        [str(place), *(fixed(float(value), 3) for value in row)]
+        for place, row in enumerate(zip(*columns, strict=True), 1)
     ]
-    return table(["mode", "harmonic (THz)", "used for sampling (THz)", "standard error (THz)"], rows, words=0)
+    return table(["mode", *(f"{name} (THz)" for name, *_ in _shown(result)), "standard error (THz)"], rows, words=0)
 
 
 def _convergence(result: Phonons) -> Markup:

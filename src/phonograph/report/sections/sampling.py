@@ -1,4 +1,4 @@
-"""Part 3: what the displaced configurations look like, and which claims about them were tested."""
+"""Part 3: what the displaced configurations look like, and their certificates."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from phonograph.report.distributions import outlines_chart, summary_table
-from phonograph.report.markup import Content, Markup, figure, fold, join, table, tag, without_empty
+from phonograph.report.markup import Content, Markup, figure, join, table, without_empty
 from phonograph.report.material import ReportMaterial, displacements
 from phonograph.report.outline import Section, legend
+from phonograph.report.sections.certificate import certificates
 from phonograph.report.svg import Chart, label
 from phonograph.report.words import fixed, listed, number, pair_words, plural
-from phonograph.types import Configurations, Crystal, FloatArray, IntArray, SetStatistics
+from phonograph.types import Certificate, Configurations, Crystal, FloatArray, IntArray
 
 TITLE = "Sampling"
 MOST_CONFIGURATIONS = 400
@@ -21,40 +22,40 @@ MOST_CONFIGURATIONS = 400
 
 def sampling(material: ReportMaterial) -> Section:
     """Return the section with displacement statistics, distributions and the table of checks."""
-    if not material.sets and not material.statistics:
+    if not material.sets and not material.certificates:
         return Section(key="sampling", title=TITLE, lead="No displaced configurations in this run.")
     parts: list[Content] = [legend(_sampled_colours(material)), _sets(material)]
-    if any(item.species_rms_A for item in material.statistics):
+    if any(item.species_rms_A for item in material.certificates):
         parts.append(_amplitudes(material))
     if any(len(displacements(item)) for item in material.sets):
         parts.append(_distributions(material))
-    if any(item.nearest_bonds for item in material.statistics):
+    if any(item.nearest_bonds for item in material.certificates):
         parts.append(_bonds(material))
-    if any(item.checks for item in material.statistics):
-        parts.append(_checks(material.statistics))
+    if any(item.checks for item in material.certificates):
+        parts.append(certificates(material))
     return Section(key="sampling", title=TITLE, lead=_lead(material), body=join(parts))
 
 
 def _sampled_colours(material: ReportMaterial) -> Mapping[str, str]:
-    names = dict.fromkeys([*(item.name for item in material.sets), *(item.name for item in material.statistics)])
+    names = dict.fromkeys([*(item.name for item in material.sets), *(item.name for item in material.certificates)])
     return {name: material.colours[name] for name in names}
 
 
 def _lead(material: ReportMaterial) -> str:
-    total = sum(len(item) for item in material.sets) or sum(item.n for item in material.statistics)
+    total = sum(len(item) for item in material.sets) or sum(item.n for item in material.certificates)
     many = len(_sampled_colours(material))
-    checks = [check for item in material.statistics for check in item.checks]
+    checks = [check for item in material.certificates for check in item.checks]
     failed = [check for check in checks if not check.passed]
     sentence = f"{plural(total, 'configuration')} in {plural(many, 'set')}."
     if not checks:
         return f"{sentence} No law was tested: these sets claim none."
     if failed:
-        return f"{sentence} {len(failed)} of {len(checks)} tested claims about their law fail: see the table of checks."
-    return f"{sentence} All {len(checks)} tested claims about their law hold."
+        return f"{sentence} {len(failed)} of {len(checks)} tested claims about them fail: see the certificates."
+    return f"{sentence} All {len(checks)} tested claims about them hold."
 
 
 def _sets(material: ReportMaterial) -> Markup:
-    statistics = {item.name: item for item in material.statistics}
+    statistics = {item.name: item for item in material.certificates}
     head = [
         "set",
         "law",
@@ -97,7 +98,7 @@ def _span(values: FloatArray, decimals: int) -> str:
 
 
 def _amplitudes(material: ReportMaterial) -> Markup:
-    statistics = [item for item in material.statistics if item.species_rms_A]
+    statistics = [item for item in material.certificates if item.species_rms_A]
     species = list(dict.fromkeys(symbol for item in statistics for symbol, _ in item.species_rms_A))
     top = max(value for item in statistics for _, value in item.species_rms_A)
     ticks = [(place + 0.5, symbol) for place, symbol in enumerate(species)]
@@ -177,7 +178,7 @@ def _bonds(material: ReportMaterial) -> Markup:
     """Draw the lengths that the nearest bonds of the reference take in each set."""
     lengths = bond_lengths(material)
     if not lengths:
-        return _bond_table(material.statistics)
+        return _bond_table(material.certificates)
     pictures = [
         outlines_chart(
             values,
@@ -198,7 +199,7 @@ def _bonds(material: ReportMaterial) -> Markup:
     caption += (
         f" Not drawn, because their atoms are not those of the reference: {listed(left_out)}." if left_out else ""
     )
-    return figure("3.3", caption, *pictures, numbers=_bond_table(material.statistics), columns=3)
+    return figure("3.3", caption, *pictures, numbers=_bond_table(material.certificates), columns=3)
 
 
 def bond_lengths(material: ReportMaterial) -> Mapping[str, Mapping[str, FloatArray]]:
@@ -210,7 +211,7 @@ def bond_lengths(material: ReportMaterial) -> Mapping[str, Mapping[str, FloatArr
     reference = material.reference
     if reference is None:
         return {}
-    wanted = {tuple(sorted(pair.split("-"))) for item in material.statistics for pair, _, _ in item.nearest_bonds}
+    wanted = {tuple(sorted(pair.split("-"))) for item in material.certificates for pair, _, _ in item.nearest_bonds}
     found: dict[str, dict[str, FloatArray]] = {}
     for pair, (i, j, image) in first_shells(reference).items():
         for item in material.sets:
@@ -246,7 +247,7 @@ def first_shells(crystal: Crystal, width: float = 1.1) -> Mapping[str, tuple[Int
     return {name: (i[mask], j[mask], image[mask]) for name, mask in chosen.items()}
 
 
-def _bond_table(statistics: tuple[SetStatistics, ...]) -> Markup:
+def _bond_table(statistics: tuple[Certificate, ...]) -> Markup:
     pairs = list(dict.fromkeys(pair for item in statistics for pair, _, _ in item.nearest_bonds))
     rows = []
     for item in statistics:
@@ -255,26 +256,3 @@ def _bond_table(statistics: tuple[SetStatistics, ...]) -> Markup:
             [item.name, *(f"{fixed(found[p][0], 3)} ± {fixed(found[p][1], 3)}" if p in found else "–" for p in pairs)]
         )
     return table(["mean ± standard deviation (Å)", *map(pair_words, pairs)], rows)
-
-
-def _checks(statistics: tuple[SetStatistics, ...]) -> Markup:
-    head = ["set", "claim", "found", "expected", "tolerance", "unit", "verdict"]
-    rows: list[list[Content]] = []
-    for item in statistics:
-        for check in item.checks:
-            verdict = tag("td", "✓ holds" if check.passed else "✗ fails", class_="pass w" if check.passed else "fail w")
-            rows.append(
-                [
-                    item.name,
-                    check.name,
-                    number(check.found, 4),
-                    number(check.expected, 4),
-                    number(check.tolerance, 3),
-                    check.unit or "–",
-                    verdict,
-                ]
-            )
-    return join(
-        tag("h3", "Checks of the sampled laws"),
-        fold("Table of checks", table(head, rows, words=2), open_=len(rows) <= 24),
-    )

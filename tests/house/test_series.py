@@ -1,4 +1,4 @@
-"""Means of grouped samples: hand-computed errors, and error bars that cover the truth at the nominal rate."""
+"""Means of grouped, weighted and correlated samples: hand-computed errors, and error bars that cover the truth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phonograph.errors import DataError
-from phonograph.thermal import grouped_average
+from phonograph.series import correlation_time, effective_samples, grouped_average
 
 
 def test_hand_computed() -> None:
@@ -70,3 +70,47 @@ def test_copies_and_pairs_cover_only_with_their_groups() -> None:
     assert coverage(copies, alone) < 0.87
     assert coverage(antithetic, groups) == pytest.approx(0.94, abs=0.03)  # a product has heavy tails
     assert coverage(antithetic, alone) > 0.96
+
+
+def test_weights_count_like_copies_of_one_group() -> None:
+    values = np.array([1.0, 3.0, 2.0, 6.0])
+    weighted = grouped_average(values, ["a", "b", "c", "d"], np.array([2.0, 1.0, 3.0, 1.0]))
+    copies = grouped_average(np.repeat(values, [2, 1, 3, 1]), ["a", "a", "b", "c", "c", "c", "d"])
+    assert weighted.mean == pytest.approx(copies.mean)
+    assert weighted.standard_error == pytest.approx(copies.standard_error)
+    with pytest.raises(DataError, match="4 weights that are not negative; got 3"):
+        grouped_average(values, ["a", "b", "c", "d"], np.ones(3))
+
+
+def test_weighted_error_bars_cover_the_truth() -> None:
+    """Samples of N(0, 1) reweighted to N(0.5, 1): the mean becomes 0.5."""
+    rng = np.random.default_rng(5)
+    hits = []
+    for _ in range(1000):
+        values = rng.normal(size=400)
+        found = grouped_average(values, [str(k) for k in range(400)], np.exp(0.5 * values))
+        hits.append(abs(found.mean - 0.5) <= 2 * found.standard_error)
+    assert np.mean(hits) == pytest.approx(0.94, abs=0.025)
+
+
+def test_effective_samples() -> None:
+    assert effective_samples(np.full(7, 0.3)) == pytest.approx(7)
+    assert effective_samples(np.array([1.0, 0.0, 0.0])) == pytest.approx(1)
+    assert effective_samples(np.array([3.0, 1.0])) == pytest.approx(1.6)
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.5, 0.9, 0.98])
+def test_correlation_time_of_an_autoregressive_series(memory: float) -> None:
+    """x' = φx + noise has ρ(t) = φ^t, so τ = ½ (1 + φ)/(1 − φ)."""
+    from scipy.signal import lfilter
+
+    noise = np.random.default_rng(2).normal(size=400_000)
+    expected = 0.5 * (1 + memory) / (1 - memory)
+    # Relative error of the estimate: √(2(2W + 1)/n), W = 6τ (Sokal).
+    error = math.sqrt(2 * (12 * expected + 1) / len(noise))
+    assert correlation_time(lfilter([1.0], [1.0, -memory], noise)) == pytest.approx(expected, rel=5 * error)
+
+
+def test_correlation_time_of_what_does_not_fluctuate() -> None:
+    assert correlation_time(np.full(50, 3.7)) == 0.5
+    assert correlation_time(np.array([1.0])) == 0.5

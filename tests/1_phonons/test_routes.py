@@ -1,0 +1,252 @@
+"""Mode projection and regression against crystals whose frequencies are known, and the three routes against each other."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+
+from phonograph.errors import ConfigurationError, DataError
+from phonograph.lattice import mode_variance, normal_modes
+from phonograph.phonons import (
+    AseForces,
+    ForceRegression,
+    ModeProjection,
+    MolecularDynamics,
+    Renormalisation,
+    compute_phonons,
+    molecular_dynamics,
+)
+from phonograph.phonons.fit import SymmetricFit
+from phonograph.phonons.harmonic import supercell_of
+from phonograph.phonons.levels import from_levels, levels_of, strongest_mixing, symmetrised
+from phonograph.phonons.projection import project
+from phonograph.phonons.regression import regress
+from phonograph.streams import stream
+from phonograph.types import Crystal, ForceConstants, Origin, Trajectory
+
+STEP_FS = 15.0
+
+
+def swinging(supercell: Crystal, values: np.ndarray, frames: int, temperature_K: float, seed: int = 0) -> Trajectory:
+    """The exact motion of a harmonic crystal from thermal initial conditions."""
+    modes = normal_modes(values, supercell.masses_amu)
+    root = np.sqrt(np.repeat(supercell.masses_amu, 3))[:, None]
+    random = stream(seed, "swinging")
+    angular = 2 * np.pi * modes.frequencies_THz
+    scale = np.sqrt(mode_variance(modes.frequencies_THz, temperature_K, "classical"))
+    cosine, sine = scale * random.standard_normal((2, len(angular)))
+    phase = np.arange(frames)[:, None] * STEP_FS / 1000 * angular
+    q = cosine * np.cos(phase) + sine * np.sin(phase)
+    v = angular * (sine * np.cos(phase) - cosine * np.sin(phase))
+    u = (q @ (modes.vectors / root).T).reshape(frames, -1, 3)
+    flat = values.transpose(0, 2, 1, 3).reshape(root.size, root.size)
+    return Trajectory(
+        cell_A=supercell.cell_A,
+        numbers=supercell.numbers,
+        masses_amu=supercell.masses_amu,
+        positions_A=supercell.positions_A + u,
+        velocities_A_per_ps=(v @ (modes.vectors / root).T).reshape(frames, -1, 3),
+        forces_eV_per_A=-(u.reshape(frames, -1) @ flat).reshape(frames, -1, 3),
+        time_step_fs=STEP_FS,
+        temperature_K=temperature_K,
+    )
+
+
+@pytest.fixture(scope="module")
+def toy(quartic):
+    made = quartic(1.0, 0.0)
+    supercell = supercell_of(made.crystal, np.diag([2, 2, 2]))
+    values = made.constants(supercell, 1.0)
+    constants = ForceConstants(
+        unitcell=made.crystal,
+        supercell_matrix=np.diag([2, 2, 2]),
+        supercell=supercell,
+        values_eV_per_A2=values,
+        origin=Origin(room="test"),
+    )
+    return made, constants, swinging(supercell, values, 600, 300.0)
+
+
+@pytest.mark.parametrize("velocities", [True, False])
+def test_a_harmonic_crystal_gives_its_own_frequencies_and_no_width(toy, velocities):
+    made, constants, trajectory = toy
+    if not velocities:
+        trajectory = replace(trajectory, velocities_A_per_ps=None)
+    phonons = compute_phonons(
+        made.crystal, force_constants=constants, renormalisation=ModeProjection(), trajectory=trajectory
+    )
+    assert phonons.method == "mode-projection"
+    assert phonons.temperature_K == 300.0
+    apart = phonons.frequencies_THz - phonons.harmonic_frequencies_THz
+    assert np.abs(apart / phonons.frequency_error_THz).max() < 3
+    assert np.abs(apart).max() < 0.02
+    assert np.isnan(phonons.line_width_errors_THz).all()
+    assert (phonons.line_widths_THz >= 1 / 9.0).all()
+    assert any("upper bounds" in sentence for sentence in phonons.warnings)
+    values = phonons.force_constants.values_eV_per_A2
+    assert np.abs(values - constants.values_eV_per_A2).max() < 0.02 * constants.values_eV_per_A2.max()
+    np.testing.assert_allclose(values.sum(axis=1), 0, atol=1e-9)
+
+
+def test_frequencies_come_from_the_trajectory_and_vectors_from_the_given_modes(toy):
+    made, constants, _ = toy
+    stiffer = swinging(constants.supercell, 1.3 * constants.values_eV_per_A2, 600, 300.0)
+    start = constants.values_eV_per_A2
+    found = project(constants.supercell, start, stiffer, ModeProjection())
+    expected = normal_modes(1.3 * start, constants.supercell.masses_amu).frequencies_THz
+    np.testing.assert_allclose(found.frequencies_THz, expected, atol=0.02)
+    np.testing.assert_allclose(found.values_eV_per_A2, 1.3 * start, atol=0.02)
+    # Imaginary modes of the given force constants simply get the frequency that is measured.
+    found = project(constants.supercell, -start, stiffer, ModeProjection())
+    np.testing.assert_allclose(found.frequencies_THz, expected, atol=0.02)
+
+
+def test_regression_of_harmonic_forces_is_exact_and_needs_no_start(toy):
+    made, constants, trajectory = toy
+    for source in (trajectory, replace(trajectory, time_step_fs=None, velocities_A_per_ps=None)):
+        phonons = compute_phonons(
+            made.crystal, supercell_matrix=(2, 2, 2), renormalisation=ForceRegression(), trajectory=source
+        )
+        np.testing.assert_allclose(phonons.force_constants.values_eV_per_A2, constants.values_eV_per_A2, atol=1e-7)
+        assert phonons.frequency_error_THz.max() < 1e-6
+        assert phonons.origin.settings["measured"]["fitted_anharmonicity"] < 1e-7
+        assert phonons.harmonic is None
+        assert any("no harmonic force constants" in sentence for sentence in phonons.warnings)
+
+
+def test_regression_equals_the_inverse_covariance_in_equilibrium(toy):
+    """⟨f uᵀ⟩ = −kT in classical equilibrium, for any potential: Φ = kT ⟨u uᵀ⟩⁻¹ (here by Metropolis sampling)."""
+    k, strength, thermal, size = 1.0, 30.0, 0.0258520, 200_000
+    # One bond of the quartic toy along one axis: V = k d²/2 + λ d⁴/4.
+    grid = np.linspace(-1.5, 1.5, 4001)
+    density = np.exp(-(0.5 * k * grid**2 + 0.25 * strength * grid**4) / thermal)
+    draws = stream(1, "metropolis").choice(grid, size=size, p=density / density.sum())
+    slope = (draws * (k * draws + strength * draws**3)).mean() / (draws**2).mean()
+    exact = thermal / ((density * grid**2).sum() / density.sum())
+    assert slope == pytest.approx(exact, rel=0.01)
+    assert exact > 1.5 * k
+
+
+def test_levels_are_what_symmetry_keeps_together(quartic, aluminium, silver_sulfide_bromide):
+    # 15 equivalent translations of the toy: accidental degeneracies (x, y and z do not couple) are told apart.
+    for crystal, matrix, levels in ((aluminium, (2, 2, 2), 11), (silver_sulfide_bromide, (2, 2, 2), 31)):
+        supercell = supercell_of(crystal, np.diag(matrix))
+        fit = SymmetricFit(supercell)
+        random = stream(3, "levels test")
+        u, f = random.standard_normal((2, 60, len(supercell), 3))
+        generic = fit(0.1 * u, f)
+        modes, found = levels_of(normal_modes(generic, supercell.masses_amu), fit)
+        assert len(found) == levels
+        assert sorted(np.concatenate(found)) == list(range(3 * len(supercell) - 3))
+        np.testing.assert_allclose(
+            from_levels(modes, modes.frequencies_THz), generic, atol=1e-6 * np.abs(generic).max()
+        )
+        # A matrix of the same symmetry is proportional to 1 within each level.
+        other = symmetrised(modes.vectors @ np.diag(np.arange(len(modes.frequencies_THz))) @ modes.vectors.T, fit)
+        inner = modes.vectors.T @ other @ modes.vectors
+        for level in found:
+            block = inner[np.ix_(level, level)]
+            np.testing.assert_allclose(block, np.eye(len(level)) * block[0, 0], atol=1e-6 * np.abs(inner).max())
+
+
+def test_mixing_is_zero_for_own_modes_and_found_for_others():
+    covariance = np.diag([1.0, 1.0, 2.0, 2.0])
+    levels = (np.array([0, 1]), np.array([2, 3]))
+    assert strongest_mixing(covariance, levels) == (0.0, (0, 0))
+    covariance[0, 2] = covariance[2, 0] = 0.5
+    share, pair = strongest_mixing(covariance, levels)
+    assert share == pytest.approx(0.5 / np.sqrt(2))
+    assert pair == (0, 1)
+
+
+def test_bad_trajectories_are_one_sentence(toy):
+    made, constants, trajectory = toy
+    follow = functools.partial(compute_phonons, made.crystal, force_constants=constants)
+    cases = [
+        (replace(trajectory, time_step_fs=None), ModeProjection(), "missing time step"),
+        (trajectory.frames(0, 60), ModeProjection(), "too short for the line fit"),
+        (replace(trajectory, time_step_fs=150.0), ModeProjection(), "store a frame at least every"),
+        (trajectory, ModeProjection(skip_ps=9.0), "leaves nothing"),
+        (trajectory, ModeProjection(temperature_K=200.0), "is of 300 K, but 200 K is asked for"),
+        (replace(trajectory, temperature_K=None), ModeProjection(), "does not say its temperature"),
+        (replace(trajectory, forces_eV_per_A=None), ForceRegression(), "holds no forces"),
+        (trajectory.frames(0, 12), ForceRegression(), "needs at least"),
+        (replace(trajectory, cell_A=1.1 * trajectory.cell_A), ForceRegression(), "lattice of the trajectory"),
+        (replace(trajectory, numbers=trajectory.numbers[::-1]), ForceRegression(), "another order"),
+    ]
+    for given, route, words in cases:
+        with pytest.raises(DataError, match=words) as caught:
+            follow(renormalisation=route, trajectory=given)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="must be finite"):
+        replace(trajectory, forces_eV_per_A=trajectory.forces_eV_per_A * np.nan)
+    with pytest.raises(ConfigurationError, match="needs a trajectory"):
+        follow(renormalisation=ModeProjection())
+    with pytest.raises(ConfigurationError, match="has no effect"):
+        follow(trajectory=trajectory)
+    with pytest.raises(ConfigurationError, match="has no effect"):
+        follow(made.forces(), renormalisation=Renormalisation(), trajectory=trajectory)
+
+
+def test_wrong_units_of_velocities_and_moved_averages_are_told(toy):
+    made, constants, trajectory = toy
+    fast = replace(trajectory, velocities_A_per_ps=1000 * trajectory.velocities_A_per_ps)
+    found = compute_phonons(made.crystal, force_constants=constants, renormalisation=ForceRegression(), trajectory=fast)
+    assert any("unit of the velocities" in sentence for sentence in found.warnings)
+    away = np.zeros((16, 3))
+    away[0, 0], away[1, 0] = 0.3, -0.3
+    moved = replace(trajectory, positions_A=trajectory.positions_A + away)
+    told = regress(constants.supercell, moved, ForceRegression()).warnings
+    assert any("although symmetry fixes them" in sentence for sentence in told)
+
+
+@pytest.mark.slow
+def test_three_routes_find_a_planted_quartic(quartic):
+    """V even: the self-consistent answer is exact to first order, ω² = ω₀² (1 + 3λ⟨d²⟩/k), and no route may miss it."""
+    toy, temperature = quartic(1.0, 4.0), 300.0
+    source = toy.forces()
+    loop = compute_phonons(
+        toy.crystal,
+        source,
+        (2, 2, 2),
+        renormalisation=Renormalisation(temperature_K=temperature, statistics="classical"),
+    )
+    _, exact, _ = toy.solve(loop.supercell, temperature, "classical")
+    settings = MolecularDynamics(temperature_K=temperature, time_step_fs=5.0, duration_ps=40.0, stride=5)
+    trajectory = molecular_dynamics(loop.supercell, source, settings, seed=2)
+    follow = functools.partial(compute_phonons, toy.crystal, force_constants=loop.harmonic, trajectory=trajectory)
+    shift = exact - loop.harmonic_frequencies_THz
+    assert shift.min() > 0
+    for phonons in (loop, follow(renormalisation=ModeProjection()), follow(renormalisation=ForceRegression())):
+        apart = (phonons.frequencies_THz - exact) / phonons.frequency_error_THz
+        assert np.sqrt(np.mean(apart**2)) < 3, phonons.method
+        assert np.abs(phonons.frequencies_THz - exact).mean() < 0.35 * shift.mean(), phonons.method
+
+
+@pytest.mark.slow
+def test_three_routes_on_copper_differ_by_no_more_than_their_physics():
+    """EMT copper, 300 K.  What the loop leaves out (the bubble of cubic terms) is 2 %, dynamic against static 1 %."""
+    a = 3.5898
+    crystal = Crystal(
+        cell_A=np.eye(3) * a,
+        positions_A=np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]) * a,
+        numbers=[29] * 4,
+    )
+    source = AseForces(factory=EMT, name="EMT")
+    loop = compute_phonons(
+        crystal, source, (2, 2, 2), renormalisation=Renormalisation(temperature_K=300.0, statistics="classical")
+    )
+    settings = MolecularDynamics(temperature_K=300.0, time_step_fs=3.0, duration_ps=12.0)
+    trajectory = molecular_dynamics(loop.supercell, source, settings)
+    follow = functools.partial(compute_phonons, crystal, force_constants=loop.harmonic, trajectory=trajectory)
+    lines = follow(renormalisation=ModeProjection())
+    fitted = follow(renormalisation=ForceRegression())
+    mean = loop.frequencies_THz.mean()
+    assert abs(lines.frequencies_THz - loop.frequencies_THz).mean() < 0.03 * mean
+    assert abs(lines.frequencies_THz - fitted.frequencies_THz).mean() < 0.02 * mean
+    assert loop.frequencies_THz.mean() > lines.frequencies_THz.mean() > fitted.frequencies_THz.mean()
+    assert lines.audit.positive_definite
