@@ -83,6 +83,6 @@ def test_a_trajectory_file_is_read_with_what_the_configuration_says(project: Pat
     run(project / "file.toml", project / "file", upto="phonons")
     one, other = (load_phonons(project / name / "1_phonons") for name in ("run", "file"))
     np.testing.assert_array_equal(one.frequencies_THz, other.frequencies_THz)
+    overrides = ["phonons.renormalisation.route=mode-projection"]
     with pytest.raises(UserError, match="too short for the line fit"):
-        overrides = ["phonons.renormalisation.route=mode-projection"]
         run(project / "file.toml", project / "short", upto="phonons", overrides=overrides)

@@ -51,6 +51,9 @@ MISFIT_FROM_WIDTHS = 3.0
 STARTS = (1, 5, 21)
 """Ordinates averaged to find where the line is; each gives a start of the fit."""
 
+SINE_SHARE = 0.25
+"""A line narrower than the resolution lies within this share of it from where its two highest ordinates say."""
+
 PERIODS_PER_BLOCK = 5.0
 """Periods that a block must hold to be fitted alone."""
 
@@ -172,11 +175,7 @@ def _best(power: FloatArray, modes: int, sampling: Sampling) -> _Fit:
     for count in STARTS:
         smooth = np.convolve(power[everywhere], np.ones(count) / count, mode="same")
         starts.append((float(everywhere[np.argmax(smooth)]), float(count)))
-    # A line between two ordinates, far narrower than their distance: their amplitudes say where.
-    peak = int(starts[0][0])
-    other = peak + (1 if power[peak + 1] > power[peak - 1] else -1)
-    near, far = np.sqrt(power[peak]), np.sqrt(power[other])
-    starts.append((peak + (other - peak) * far / (near + far), 0.05))
+    starts.append((_between(power), 0.05))
     fits = []
     for place, width in starts:
         resolution = sampling.resolution_THz
@@ -185,6 +184,17 @@ def _best(power: FloatArray, modes: int, sampling: Sampling) -> _Fit:
         )
         fits.append(_minimised(power, modes, sampling, start, everywhere))
     return min(fits, key=lambda fit: fit.minus_log)
+
+
+def _between(power: FloatArray) -> float:
+    """Return where a line far narrower than the distance of two ordinates lies, in ordinates.
+
+    The amplitudes |J| of a sine at the ordinates k and k + 1 about it are as k + 1 − x to x − k.
+    """
+    peak = 1 + int(np.argmax(power[1:-1]))
+    other = peak + (1 if power[peak + 1] > power[peak - 1] else -1)
+    near, far = np.sqrt(power[[peak, other]])
+    return float(peak + (other - peak) * far / (near + far))
 
 
 def _variance(power: FloatArray, sampling: Sampling) -> float:
@@ -321,6 +331,9 @@ def _line(fit: _Fit, power: FloatArray, modes: int, sampling: Sampling, band: Or
     resolved = width > resolution
     bound = width if resolved else max(resolution, width * float(np.exp(min(2.0 * log_error, 5.0))))
     if not resolved:
+        # For a pure sine the ordinates are no longer independent, and their likelihood may prefer a place beside it.
+        place = _between(power) * resolution
+        frequency = place if abs(frequency - place) > SINE_SHARE * resolution else frequency
         error = np.hypot(error, np.sqrt(bound * resolution / (2.0 * np.pi * modes)))
     misfit = float("nan")
     if width > MISFIT_FROM_WIDTHS * resolution:
