@@ -1,19 +1,23 @@
 """Thermal displacements against phonopy's generator: time, ratio and peak memory, in the same run.
 
     python benchmarks/sampling.py                  # 10,000 samples of 40 and of 1,080 atoms
-    python benchmarks/sampling.py --samples 1000 --repeat 2
+    python benchmarks/sampling.py --samples 1000 --repeat 2 --rounds 5
 
-Each generator runs in a fresh process, so that peak memory is its own; ``added`` is its peak above the memory
-before the run.  Both make seeded samples in which sample i depends on (seed, i) only; both are timed from force
-constants to displacements (``total``, of which ``setup`` is the diagonalisation); on a busy machine compare CPU
-times.  Force constants are central springs on cubic Ag3SBr.
+Every run is a fresh process, so that peak memory is its own, and columns are medians over the rounds; ``added`` is
+the peak above the memory before the run.  Both generators make seeded samples in which sample i depends on (seed, i)
+only, and are timed from force constants (``total``, of which ``setup`` is the diagonalisation): ``displacements`` and
+phonopy up to the displacements, ``set`` up to the whole set with positions, elements, split groups and origin,
+``numbers`` only the standard normal numbers, below which no law can be.  On a busy machine compare CPU times.  Threads
+are those of the environment (OMP_NUM_THREADS).  Force constants are central springs on cubic Ag3SBr.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -49,6 +53,11 @@ def supercell(repeat):
     return phonon
 
 
+def mean_square(array):
+    """Without a temporary, which would count as memory of the generator."""
+    return float(np.vdot(array, array)) / array.size
+
+
 def time_phonopy(phonon, samples):
     from phonopy.phonon.random_displacements import RandomDisplacements
 
@@ -56,12 +65,11 @@ def time_phonopy(phonon, samples):
     generator = RandomDisplacements(phonon.supercell, phonon.primitive, phonon.force_constants)
     setup = time.perf_counter() - start
     generator.run(300.0, number_of_snapshots=samples, random_seed=1)
-    return setup, time.perf_counter() - start, time.process_time() - cpu, float((generator.u**2).mean())
+    return setup, time.perf_counter() - start, time.process_time() - cpu, mean_square(generator.u)
 
 
-def time_phonograph(phonon, samples):
+def phonons_of(phonon):
     from phonograph.lattice import crystal_modes
-    from phonograph.sampling import ThermalSampler, sample
     from phonograph.types import Crystal, ForceConstants, Origin, Phonons, Spectrum
 
     def crystal(cell):
@@ -93,12 +101,44 @@ def time_phonograph(phonon, samples):
         warnings=(),
         origin=Origin(room="benchmark"),
     )
+    return phonons, setup
+
+
+def time_displacements(phonon, samples):
+    from phonograph.sampling import ThermalSampler
+    from phonograph.sampling.laws import correlated_draws
+
+    phonons, setup = phonons_of(phonon)
+    sampler = ThermalSampler()
+    start, cpu = time.perf_counter(), time.process_time()
+    law = sampler.law(phonons)
+    made = correlated_draws(law.modes, law.variance_amu_A2, 1, sampler.kind, range(samples), paired=False)
+    return setup, time.perf_counter() - start, time.process_time() - cpu, mean_square(made)
+
+
+def time_set(phonon, samples):
+    from phonograph.sampling import ThermalSampler, sample
+
+    phonons, setup = phonons_of(phonon)
     start, cpu = time.perf_counter(), time.process_time()
     made = sample(phonons, ThermalSampler(), samples, 1, name="benchmark")
-    return setup, time.perf_counter() - start, time.process_time() - cpu, float((made.displacements_A**2).mean())
+    return setup, time.perf_counter() - start, time.process_time() - cpu, mean_square(made.displacements_A)
 
 
-GENERATORS = {"phonopy": time_phonopy, "phonograph": time_phonograph}
+def time_numbers(phonon, samples):
+    from phonograph.sampling.laws import normal_draws
+
+    start, cpu = time.perf_counter(), time.process_time()
+    made = normal_draws(1, "thermal", range(samples), 3 * len(phonon.supercell))
+    return 0.0, time.perf_counter() - start, time.process_time() - cpu, mean_square(made)
+
+
+GENERATORS = {
+    "phonopy": time_phonopy,
+    "displacements": time_displacements,
+    "set": time_set,
+    "numbers": time_numbers,
+}
 
 
 def measure(generator, repeat, samples):
@@ -118,23 +158,34 @@ def in_child(generator, repeat, samples):
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
+def median_rows(repeat, samples, rounds):
+    """Return the median of every column of each generator, which take turns."""
+    runs = [{name: in_child(name, repeat, samples) for name in GENERATORS} for _ in range(rounds)]
+    return {
+        name: {key: statistics.median(run[name][key] for run in runs) for key in runs[0][name]} for name in GENERATORS
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=10_000, help="displacements of each cell")
     parser.add_argument("--repeat", type=int, nargs="+", default=[2, 6], help="cells of five atoms along each axis")
+    parser.add_argument("--rounds", type=int, default=3, help="fresh processes per generator; medians are shown")
     parser.add_argument("--child", nargs=3, metavar=("GENERATOR", "REPEAT", "SAMPLES"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         return measure(arguments.child[0], int(arguments.child[1]), int(arguments.child[2]))
-    print(" atoms   generator  total s    CPU s  setup s  peak MiB  added MiB    rms A")
+    threads = os.environ.get("OMP_NUM_THREADS", "default")
+    print(f"{os.cpu_count()} processors, OMP_NUM_THREADS {threads}, load {os.getloadavg()[0]:.1f}")
+    print(" atoms      generator  total s    CPU s  setup s  peak MiB  added MiB    rms A  ratio  CPU ratio")
     for repeat in arguments.repeat:
-        rows = {name: in_child(name, repeat, arguments.samples) for name in GENERATORS}
+        rows = median_rows(repeat, arguments.samples, arguments.rounds)
         for name, row in rows.items():
             times = f"{row['total']:>9.3f}{row['cpu']:>9.3f}{row['setup']:>9.3f}"
-            print(f"{5 * repeat**3:>6} {name:>11}{times}{row['peak']:>10.0f}{row['added']:>11.0f}{row['rms']:>9.5f}")
-        ratio, cpu_ratio = (rows["phonopy"][key] / rows["phonograph"][key] for key in ("total", "cpu"))
-        data = arguments.samples * 5 * repeat**3 * 24 / 2**20
-        print(f"       phonopy/phonograph: {ratio:.2f} (CPU {cpu_ratio:.2f}); the displacements take {data:.0f} MiB")
+            ratio, cpu_ratio = (rows["phonopy"][key] / row[key] for key in ("total", "cpu"))
+            memory = f"{row['peak']:>10.0f}{row['added']:>11.0f}"
+            print(f"{5 * repeat**3:>6} {name:>14}{times}{memory}{row['rms']:>9.5f}{ratio:>7.2f}{cpu_ratio:>11.2f}")
+        print(f"       the displacements take {arguments.samples * 5 * repeat**3 * 24 / 2**20:.0f} MiB")
     return None
 
 

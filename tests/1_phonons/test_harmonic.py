@@ -10,8 +10,8 @@ from ase.calculators.emt import EMT
 from phonograph import units
 from phonograph.lattice import normal_modes
 from phonograph.phonons import AseForces, CalculatorForces, compute_phonons
-from phonograph.phonons.wave_vectors import commensurate_frequencies
 from phonograph.phonons.cells import phonopy_atoms
+from phonograph.phonons.wave_vectors import commensurate_frequencies
 
 FINE = CalculatorForces(engine="emt", displacement_A=0.01)
 

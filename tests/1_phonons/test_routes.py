@@ -20,13 +20,15 @@ from phonograph.phonons import (
     compute_phonons,
     molecular_dynamics,
 )
+from phonograph.phonons.dynamics import A_PER_PS
 from phonograph.phonons.fit import SymmetricFit
 from phonograph.phonons.harmonic import supercell_of
 from phonograph.phonons.levels import from_levels, levels_of, strongest_mixing, symmetrised
 from phonograph.phonons.projection import project
 from phonograph.phonons.regression import regress
 from phonograph.streams import stream
-from phonograph.types import Crystal, ForceConstants, Origin, Trajectory
+from phonograph.types import Crystal, ForceConstants, Origin, Trajectory, displacements, matched
+from phonograph.units import BOLTZMANN_EV_PER_K
 
 STEP_FS = 15.0
 
@@ -129,6 +131,35 @@ def test_regression_equals_the_inverse_covariance_in_equilibrium(toy):
     exact = thermal / ((density * grid**2).sum() / density.sum())
     assert slope == pytest.approx(exact, rel=0.01)
     assert exact > 1.5 * k
+
+
+def test_forces_and_displacements_of_dynamics_obey_the_virial_theorem(quartic):
+    """⟨f_a Q_b⟩ = −kT δ_ab for all coordinates of a strongly anharmonic crystal in molecular dynamics."""
+    toy, temperature = quartic(1.0, 30.0), 300.0
+    supercell = supercell_of(toy.crystal, np.diag([2, 2, 2]))
+    settings = MolecularDynamics(
+        temperature_K=temperature,
+        time_step_fs=4.0,
+        duration_ps=10.0,
+        equilibration_ps=1.0,
+        stride=4,
+        thermostat="langevin",
+        relaxation_time_ps=0.1,
+    )
+    own = matched(molecular_dynamics(supercell, toy.forces(), settings, seed=1), supercell)
+    root = np.sqrt(np.repeat(supercell.masses_amu, 3))
+    vectors = normal_modes(toy.constants(supercell, toy.k), supercell.masses_amu).vectors
+    q = displacements(own, supercell).reshape(len(own), -1) * root @ vectors
+    f = own.forces_eV_per_A.reshape(len(own), -1) / root @ vectors
+    ratio = -(f.T @ q) / len(own) / (BOLTZMANN_EV_PER_K * temperature)
+    # About 0.2 ps from one independent state to the next: 3 % for the mean of 45 modes, 20 % for one element.
+    assert np.diag(ratio).mean() == pytest.approx(1.0, abs=0.12)
+    across = ratio[~np.eye(len(ratio), dtype=bool)]
+    assert np.sqrt(np.mean(across**2)) < 0.15
+    # Without the quartic force the same displacements would give (ω₀/ω)², a quarter less.
+    harmonic = (2 * np.pi * normal_modes(toy.constants(supercell, toy.k), supercell.masses_amu).frequencies_THz) ** 2
+    square = harmonic * (q**2).mean(axis=0) / A_PER_PS**2 / (BOLTZMANN_EV_PER_K * temperature)
+    assert square.mean() < 0.85
 
 
 def test_levels_are_what_symmetry_keeps_together(quartic, aluminium, silver_sulfide_bromide):

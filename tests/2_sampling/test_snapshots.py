@@ -11,8 +11,8 @@ from scipy.signal import lfilter
 
 from phonograph.errors import ConfigurationError, DataError
 from phonograph.files.configurations import load_configurations, save_configurations
-from phonograph.sampling import SnapshotSampler, Substitution, certify, sample
-from phonograph.sampling.snapshots import spread_order
+from phonograph.sampling import SnapshotSampler, Substitution, ThermalSampler, certify, sample
+from phonograph.sampling.snapshots import require_same_blocks, spread_order
 from phonograph.testing import check_sampler
 from phonograph.types import Trajectory
 
@@ -126,6 +126,17 @@ def test_groups_are_blocks_of_frames_shared_by_sets(silver_salt, planted):
     assert first <= frames[0] <= last
 
 
+def test_sets_with_other_blocks_of_one_trajectory_are_refused_together(silver_salt, planted):
+    sampler = SnapshotSampler(trajectory=planted)
+    one = sample(silver_salt, sampler, 20, 1, name="one")
+    same = sample(silver_salt, sampler, 20, 9, name="same")
+    require_same_blocks([one, same, sample(silver_salt, ThermalSampler(), 5, 1, name="thermal")])
+    for other in (replace(sampler, skip_ps=0.05), replace(sampler, correlation_times_per_block=3.0)):
+        two = sample(silver_salt, other, 20, 1, name="two")
+        with pytest.raises(ConfigurationError, match="sets 'one' and 'two' take frames of one trajectory in different"):
+            require_same_blocks([one, two])
+
+
 def test_equilibration_is_left_out(silver_salt, planted):
     made = sample(silver_salt, SnapshotSampler(trajectory=planted, skip_ps=10.0), 2000, 1, name="md")
     settings = made.origin.settings["trajectory"]
@@ -184,7 +195,7 @@ def test_impossible_requests_are_one_sentence(silver_salt, planted):
     unknown = replace(planted, time_step_fs=None)
     with pytest.raises(DataError, match="give time_step_fs"):
         sample(silver_salt, SnapshotSampler(trajectory=unknown, skip_ps=1.0), 3, 1, name="md")
-    with pytest.raises(DataError, match="nothing is left after skip_ps = 30"):
+    with pytest.raises(DataError, match="skip_ps = 30 leaves nothing"):
         sample(silver_salt, SnapshotSampler(trajectory=planted, skip_ps=30.0), 3, 1, name="md")
     few = silver_salt.supercell
     small = replace(few, positions_A=few.positions_A[:5], numbers=few.numbers[:5], masses_amu=few.masses_amu[:5])

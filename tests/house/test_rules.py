@@ -15,7 +15,19 @@ from phonograph.run_folder import STAGES
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "phonograph"
 ROOMS = set(STAGES)
-LEAVES = {"types", "units", "errors", "options", "streams", "atomic", "lattice", "translations", "plain_json", "series", "audit_checks"}
+LEAVES = {
+    "types",
+    "units",
+    "errors",
+    "options",
+    "streams",
+    "atomic",
+    "lattice",
+    "translations",
+    "plain_json",
+    "series",
+    "audit_checks",
+}
 
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -1,6 +1,7 @@
 """Tables of phonons for everybody: CSV with a header that names quantity and unit, and the audit as JSON.
 
-* ``frequencies.csv``: the 3n − 3 commensurate modes, ascending, with standard error, harmonic frequency and line width;
+* ``frequencies.csv``: the 3n − 3 commensurate modes, ascending, with standard error, harmonic frequency, line width
+  and curvature of the free energy;
 * ``bands.csv``: frequencies along the standard path;
 * ``dos.csv``: density of states per primitive cell, total and by species;
 * ``thermodynamics.csv``: quantum-harmonic free energy, entropy, heat capacity per (mole of) primitive cells;
@@ -45,6 +46,8 @@ def _frequencies_text(phonons: Phonons) -> str:
     for name, values in (
         ("line_width_THz", phonons.line_widths_THz),
         ("line_width_error_THz", phonons.line_width_errors_THz),
+        ("curvature_THz", phonons.curvature_frequencies_THz),
+        ("curvature_error_THz", phonons.curvature_errors_THz),
     ):
         if values is not None:
             header.append(name)

@@ -45,7 +45,7 @@ _REQUIRED = (
     "supercell_matrix",
     "force_constants",
 )
-_WIDTHS = ("line_widths_THz", "line_width_errors_THz")
+_BY_ROUTE = ("line_widths_THz", "line_width_errors_THz", "curvature_frequencies_THz", "curvature_errors_THz")
 _PROPERTIES = (
     "dos_THz",
     "dos_per_THz",
@@ -56,7 +56,7 @@ _PROPERTIES = (
     "heat_capacity_eV_per_K",
     "displacement_A2",
 )
-_OPTIONAL = ("harmonic_force_constants", *_WIDTHS, *(f"properties.{name}" for name in _PROPERTIES))
+_OPTIONAL = ("harmonic_force_constants", *_BY_ROUTE, *(f"properties.{name}" for name in _PROPERTIES))
 
 
 def save_phonons(phonons: Phonons, folder: str | Path) -> None:
@@ -64,7 +64,7 @@ def save_phonons(phonons: Phonons, folder: str | Path) -> None:
 
     * ``phonopy.yaml``: cell, supercell and the force constants that samplers use; ``phonopy.load`` opens it;
     * ``frequencies.csv``: ``mode,frequency_THz,error_THz,harmonic_THz`` of the 3n − 3 commensurate modes, and their
-      line widths where the route gives them;
+      line widths or the curvature of the free energy where the route gives them;
     * ``bands.csv``: frequencies along the standard path, renormalised and harmonic;
     * ``audit.json``, ``dos.csv``, ``thermodynamics.csv``, ``thermal_displacements.csv``: see
       :mod:`phonograph.files.phonon_tables`;
@@ -144,7 +144,7 @@ def _restored(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, 
             audit=_audit(document, source),
             properties=_properties(document, arrays, source),
             **{name: arrays[name] for name in _OWN},
-            **{name: arrays[name] for name in _WIDTHS if name in arrays},
+            **{name: arrays[name] for name in _BY_ROUTE if name in arrays},
         )
 
 
@@ -180,7 +180,7 @@ def _arrays_of(phonons: Phonons) -> dict[str, Any]:
     arrays["force_constants"] = constants.values_eV_per_A2
     if phonons.harmonic is not None:
         arrays["harmonic_force_constants"] = phonons.harmonic.values_eV_per_A2
-    arrays |= {name: getattr(phonons, name) for name in _WIDTHS if getattr(phonons, name) is not None}
+    arrays |= {name: getattr(phonons, name) for name in _BY_ROUTE if getattr(phonons, name) is not None}
     if phonons.properties is not None:
         arrays |= {f"properties.{name}": getattr(phonons.properties, name) for name in _PROPERTIES}
     return arrays

@@ -54,6 +54,12 @@ STARTS = (1, 5, 21)
 SINE_SHARE = 0.25
 """A line narrower than the resolution lies within this share of it from where its two highest ordinates say."""
 
+MISFIT = 1.0e-4
+"""Where the law of the ordinates has a p-value below this, there is more than the one line; the main peak is fitted."""
+
+PEAK_ORDINATES, PEAK_BAND = 5, 20
+"""The main peak is the highest mean of this many ordinates; these many on either side are fitted first."""
+
 PERIODS_PER_BLOCK = 5.0
 """Periods that a block must hold to be fitted alone."""
 
@@ -160,30 +166,49 @@ def fit_line(signals: FloatArray, step_ps: float, *, blocks: int = 4, difference
     sampling = Sampling(frames=len(signals), step_ps=step_ps, differences=differences)
     power = periodogram(signals)
     modes = signals.shape[1]
-    fit = _best(power, modes, sampling)
-    band = _band(fit.values, sampling)
-    fit = _scored(power, modes, sampling, fit.values, band)
-    line = _line(fit, power, modes, sampling, band)
+    line, fit = _fitted_line(power, modes, sampling, _best(power, modes, sampling))
+    if line.misfit < MISFIT:
+        peak, peak_fit = _fitted_line(power, modes, sampling, _main_peak(power, modes, sampling))
+        # Also where the peak is too narrow for the test (NaN): no line across several peaks would be.
+        if not peak.misfit <= line.misfit:
+            line, fit = peak, peak_fit
     return _checked_by_blocks(line, fit, signals, sampling, blocks)
+
+
+def _fitted_line(power: FloatArray, modes: int, sampling: Sampling, start: _Fit) -> tuple[Line, _Fit]:
+    """Fit within the band about a line found before."""
+    band = _band(start.values, sampling)
+    fit = _scored(power, modes, sampling, start.values, band)
+    return _line(fit, power, modes, sampling, band), fit
 
 
 def _best(power: FloatArray, modes: int, sampling: Sampling) -> _Fit:
     """Return the most likely of the fits to all ordinates that start from peaks found at several resolutions."""
-    everywhere = np.arange(1, len(power) - 1)
-    background = np.log(np.median(power[everywhere]) + 1e-12 * power.max())
-    starts = []
-    for count in STARTS:
-        smooth = np.convolve(power[everywhere], np.ones(count) / count, mode="same")
-        starts.append((float(everywhere[np.argmax(smooth)]), float(count)))
+    starts = [(_smoothed_peak(power, count), float(count)) for count in STARTS]
     starts.append((_between(power), 0.05))
-    fits = []
-    for place, width in starts:
-        resolution = sampling.resolution_THz
-        start = np.array(
-            [np.log(_variance(power, sampling)), place * resolution, np.log(width * resolution), background]
-        )
-        fits.append(_minimised(power, modes, sampling, start, everywhere))
+    everywhere = np.arange(1, len(power) - 1)
+    fits = [_minimised(power, modes, sampling, _start(power, sampling, *start), everywhere) for start in starts]
     return min(fits, key=lambda fit: fit.minus_log)
+
+
+def _main_peak(power: FloatArray, modes: int, sampling: Sampling) -> _Fit:
+    """Return the fit to the highest peak and what lies close to it."""
+    place = _smoothed_peak(power, PEAK_ORDINATES)
+    near = np.arange(max(1, int(place) - PEAK_BAND), min(len(power) - 2, int(place) + PEAK_BAND) + 1)
+    return _minimised(power, modes, sampling, _start(power, sampling, place, float(PEAK_ORDINATES)), near)
+
+
+def _smoothed_peak(power: FloatArray, count: int) -> float:
+    """Return the ordinate about which the mean of ``count`` is highest."""
+    smooth = np.convolve(power[1:-1], np.ones(count) / count, mode="same")
+    return 1.0 + float(np.argmax(smooth))
+
+
+def _start(power: FloatArray, sampling: Sampling, place: float, width: float) -> FloatArray:
+    """Return first parameters of a line at an ordinate, ``width`` ordinates wide."""
+    background = np.log(np.median(power[1:-1]) + 1e-12 * power.max())
+    resolution = sampling.resolution_THz
+    return np.array([np.log(_variance(power, sampling)), place * resolution, np.log(width * resolution), background])
 
 
 def _between(power: FloatArray) -> float:

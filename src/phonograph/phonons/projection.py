@@ -27,7 +27,7 @@ from phonograph.errors import DataError
 from phonograph.lattice import normal_modes
 from phonograph.phonons.fit import SymmetricFit
 from phonograph.phonons.levels import from_levels, levels_of, strongest_mixing, symmetrised
-from phonograph.phonons.lines import Line, fit_line
+from phonograph.phonons.lines import MISFIT, Line, fit_line
 from phonograph.phonons.settings import ModeProjection
 from phonograph.types import (
     Crystal,
@@ -36,6 +36,7 @@ from phonograph.types import (
     Progress,
     Trajectory,
     displacements,
+    first_frame,
     matched,
     require_time_step,
 )
@@ -59,9 +60,6 @@ MIXING_WARNING = 0.3
 
 SHARE_WARNING = 0.7
 """A line that carries less than this share of its modes' power is told."""
-
-MISFIT_WARNING = 1.0e-4
-"""A p-value of the law of the ordinates below this is told."""
 
 MOST_NAMED = 6
 
@@ -174,15 +172,7 @@ def project(
 
 def without_start(trajectory: Trajectory, skip_ps: float) -> Trajectory:
     """Return the trajectory without its first ``skip_ps``."""
-    if skip_ps == 0:
-        return trajectory
-    first = int(np.ceil(1000.0 * skip_ps / require_time_step(trajectory) - 1e-9))
-    if first >= len(trajectory) - 1:
-        raise DataError(
-            f"skip_ps = {skip_ps:g} leaves nothing of the trajectory, which holds {len(trajectory)} frames "
-            f"{trajectory.time_step_fs:g} fs apart; skip less"
-        )
-    return trajectory.frames(first)
+    return trajectory.frames(first_frame(trajectory, skip_ps)) if skip_ps else trajectory
 
 
 def _velocities(own: Trajectory, moved: FloatArray, step_ps: float) -> tuple[FloatArray, bool]:
@@ -254,7 +244,7 @@ def _line_warnings(lines: list[Line], levels: tuple[IntArray, ...], duration_ps:
         ),
         (
             "not single lines (several peaks, or another shape); their frequencies are those of the main peak",
-            lambda x: x.share < SHARE_WARNING or x.misfit < MISFIT_WARNING,
+            lambda x: x.share < SHARE_WARNING or x.misfit < MISFIT,
         ),
     )
     for words, is_one in groups:

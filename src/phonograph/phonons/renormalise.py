@@ -27,10 +27,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from phonograph.lattice import free_energy, normal_modes
+from phonograph.phonons.curvature import Curvature, FreeEnergyCurvature
 from phonograph.phonons.evaluate import ForceField, Responses
 from phonograph.phonons.fit import SymmetricFit, blocks_of_pairs, free_directions, jackknife_frequencies
 from phonograph.phonons.law import Law, thermal_law
 from phonograph.phonons.settings import Renormalisation
+from phonograph.series import effective_samples
 from phonograph.streams import stream
 from phonograph.types import Crystal, FloatArray, Progress, RenormalisationRound
 
@@ -72,6 +74,8 @@ class Renormalised:
         Whether the convergence test passed.
     warnings
         Sentences about what did not.
+    curvature
+        Curvature of the free energy, where it was asked for.
     """
 
     values_eV_per_A2: FloatArray
@@ -80,6 +84,7 @@ class Renormalised:
     rounds: tuple[RenormalisationRound, ...]
     converged: bool
     warnings: tuple[str, ...]
+    curvature: Curvature | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,10 +104,11 @@ class _Fitted:
     frequencies_THz: FloatArray
     errors_THz: FloatArray
     weights: FloatArray
+    applied: FloatArray
 
     @property
     def effective_fraction(self) -> float:
-        return float(self.weights.sum() ** 2 / (self.weights**2).sum() / len(self.weights))
+        return effective_samples(self.weights) / len(self.weights)
 
 
 def renormalise(
@@ -145,6 +151,7 @@ def renormalise(
     """
     fit = SymmetricFit(supercell)
     fit.require_enough(settings.pairs_per_round, settings.blocks)
+    curving = FreeEnergyCurvature(supercell, settings) if settings.free_energy_curvature else None
     rest_eV = field.reference(supercell).energy_eV
     values, turns, steady, last_change = np.array(start_eV_per_A2), 0, 0, np.zeros(0)
     pool: deque[_Batch] = deque(maxlen=settings.window)
@@ -164,6 +171,7 @@ def renormalise(
         if progress is not None:
             progress("phonons: renormalisation rounds (at most)", len(rounds), settings.max_rounds)
     converged = steady >= STEADY_ROUNDS
+    curvature = curving.measure(fit, *_samples(pool), found.applied) if curving is not None else None
     return Renormalised(
         values_eV_per_A2=found.values_eV_per_A2,
         frequencies_THz=found.frequencies_THz,
@@ -173,7 +181,9 @@ def renormalise(
         warnings=(
             *_convergence_warnings(converged, rounds, found, settings),
             *_mean_force_warnings(supercell, pool, found, settings),
+            *(curvature.warnings if curvature is not None else ()),
         ),
+        curvature=curvature,
     )
 
 
@@ -193,8 +203,7 @@ def _draw(supercell: Crystal, law: Law, settings: Renormalisation, field: ForceF
 
 
 def _fit_pool(fit: SymmetricFit, pool: deque[_Batch], settings: Renormalisation) -> _Fitted:
-    displacements = np.concatenate([batch.displacements_A for batch in pool])
-    forces = np.concatenate([batch.responses.forces_eV_per_A for batch in pool])
+    displacements, forces = _samples(pool)
     weights = balance_weights([batch.law for batch in pool], [batch.displacements_A for batch in pool])
     applied = weights if settings.reweight else np.ones(len(weights))
     values = fit(displacements, forces, applied)
@@ -205,6 +214,15 @@ def _fit_pool(fit: SymmetricFit, pool: deque[_Batch], settings: Renormalisation)
             fit, displacements, forces, applied, blocks=blocks_of_pairs(len(applied), settings.blocks)
         ),
         weights=weights,
+        applied=applied,
+    )
+
+
+def _samples(pool: deque[_Batch]) -> tuple[FloatArray, FloatArray]:
+    """Return all displacements and forces of the pool."""
+    return (
+        np.concatenate([batch.displacements_A for batch in pool]),
+        np.concatenate([batch.responses.forces_eV_per_A for batch in pool]),
     )
 
 

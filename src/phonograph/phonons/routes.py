@@ -52,6 +52,8 @@ class Followed:
     warnings: tuple[str, ...]
     widths_THz: FloatArray | None = None
     width_errors_THz: FloatArray | None = None
+    curvature_THz: FloatArray | None = None
+    curvature_errors_THz: FloatArray | None = None
     rounds: tuple[RenormalisationRound, ...] = ()
     converged: bool | None = None
     measured: Mapping[str, Any] = field(default_factory=dict)
@@ -100,6 +102,8 @@ def self_consistent(
         rounds=found.rounds,
         converged=found.converged,
         warnings=found.warnings,
+        curvature_THz=found.curvature.frequencies_THz if found.curvature is not None else None,
+        curvature_errors_THz=found.curvature.errors_THz if found.curvature is not None else None,
         measured={"statistics": route.statistics},
     )
 

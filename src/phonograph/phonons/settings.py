@@ -48,9 +48,22 @@ class Renormalisation:
     )
     max_rounds: int = option(24, "Rounds after which the loop stops without convergence.", minimum=2)
     blocks: int = option(10, "Blocks of pairs that the jackknife leaves out in turn.", minimum=3)
+    free_energy_curvature: bool = option(
+        False,
+        "Also determine the curvature of the free energy (with the bubble of third-order force constants), which says "
+        "whether the crystal is stable; the force constants stay the self-consistent ones.",
+    )
+    third_order_cutoff_A: float | None = option(
+        None, "Atoms further apart share no third-order force constant, Å; not given: all do.", above=0.0
+    )
 
     def __post_init__(self) -> None:
         check_options(self, "phonons.renormalisation")
+        if self.third_order_cutoff_A is not None and not self.free_energy_curvature:
+            raise ConfigurationError(
+                "phonons.renormalisation.third_order_cutoff_A has no effect without free_energy_curvature = true; "
+                "set that, or leave the cutoff out"
+            )
         if self.statistics == "classical" and self.temperature_K == 0:
             raise ConfigurationError(
                 "phonons.renormalisation: classical atoms do not move at 0 K; set statistics = 'quantum' or "

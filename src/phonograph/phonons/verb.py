@@ -318,6 +318,8 @@ def _renormalised_phonons(
         origin=origin,
         line_widths_THz=found.widths_THz,
         line_width_errors_THz=found.width_errors_THz,
+        curvature_frequencies_THz=found.curvature_THz,
+        curvature_errors_THz=found.curvature_errors_THz,
         audit=audited,
         properties=properties,
     )

@@ -11,6 +11,9 @@ from phonograph.report.svg import Chart, data_range, label, px
 from phonograph.report.words import number
 from phonograph.types import FloatArray
 
+MOST_BINS = 120
+"""Bins of outlines at most, however narrow one of the sets is."""
+
 
 def finite(values: FloatArray) -> FloatArray:
     """Return the finite values, flat."""
@@ -95,7 +98,10 @@ def outlines_chart(
     """Return normalised histograms drawn as outlines over each other, in 1/``unit``; ``fill`` names shaded ones."""
     present = {name: finite(data) for name, data in values.items() if len(finite(data))}
     reach = span or data_range(*present.values(), pad=0.02)
-    edges = np.linspace(*reach, bin_count(map(len, present.values()), 3.0) + 1)
+    # Beside a wide law a narrow one needs its own resolution: half of its standard deviation.
+    narrowest = min((float(data.std()) for data in present.values() if data.std() > 0), default=np.inf)
+    fine = min(round(2 * (reach[1] - reach[0]) / narrowest), MOST_BINS)
+    edges = np.linspace(*reach, max(bin_count(map(len, present.values()), 3.0), fine) + 1)
     heights = {name: np.histogram(data, edges)[0] / (len(data) * np.diff(edges)) for name, data in present.items()}
     tallest = max((float(height.max()) for height in heights.values()), default=1.0)
     chart = Chart(

@@ -95,6 +95,11 @@ def log_range(*values: ArrayLike) -> tuple[float, float]:
     return float(joined.min()) / 1.15, float(joined.max()) * 1.15
 
 
+def _room_beside(ticks: Sequence[tuple[float, str]]) -> int:
+    """Return the left margin, in pixels, that keeps the turned axis label clear of the longest tick label."""
+    return 30 + math.ceil(6.4 * max((len(words) for _, words in ticks), default=0))
+
+
 class Chart:
     """One pair of axes that marks are added to, in drawing order, before :meth:`render`.
 
@@ -113,7 +118,7 @@ class Chart:
     x_ticks, y_ticks
         (value, label) pairs instead of round numbers; empty for none.
     margins
-        Pixels left, right, top, bottom of the axes.
+        Pixels left, right, top, bottom of the axes; left out, what the labels need.
     """
 
     def __init__(
@@ -134,8 +139,10 @@ class Chart:
     ) -> None:
         left, right, top, bottom = margins or (58, 14, 30 if title else 12, 46)
         self.width, self.height, self.title = width, height, title
-        self.x = Scale(*x, left, width - right, log_x)
         self.y = Scale(*y, height - bottom, top, log_y)
+        if margins is None and y_label:
+            left = max(left, _room_beside(self.y.ticks() if y_ticks is None else y_ticks))
+        self.x = Scale(*x, left, width - right, log_x)
         self.x_label, self.y_label = x_label, y_label
         self.x_ticks, self.y_ticks = x_ticks, y_ticks
         self._marks: list[Markup] = []

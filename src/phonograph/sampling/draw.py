@@ -114,7 +114,7 @@ def _groups(groups: tuple[str, ...], name: str, sampler: Sampler, composition: S
         return groups
     if composition is not None and composition.group_by_occupation:
         return groups
-    return tuple(f"{name}:{group}" for group in groups)
+    return tuple([f"{name}:{group}" for group in groups])
 
 
 def _at_temperature(

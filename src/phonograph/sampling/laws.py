@@ -22,6 +22,9 @@ from phonograph.types.arrays import frozen
 BLOCK = 64
 """Samples that share a generator and a matrix product; each keeps its row, so that nothing depends on n."""
 
+Chosen = IntArray | slice
+"""Rows of an array."""
+
 UNIFORM_KURTOSIS = -1.2
 """⟨x⁴⟩/⟨x²⟩² − 3 of a uniform distribution."""
 
@@ -107,6 +110,13 @@ def indices_up_to(n: int) -> range:
     return range(int(n))
 
 
+def index_array(indices: Iterable[int]) -> IntArray:
+    """Return indices as an array; a range is not counted through in Python."""
+    if isinstance(indices, range):
+        return np.arange(indices.start, indices.stop, indices.step, dtype=np.int64)
+    return np.asarray(indices if isinstance(indices, (np.ndarray, Sequence)) else list(indices), dtype=np.int64)
+
+
 def uniform_draws(seed: int, kind: str, indices: Iterable[int], size: int) -> FloatArray:
     """Return U[−1, 1) draws, one row of ``size`` per index; a row depends on (seed, kind, index) only."""
     drawn = _independent_draws(np.random.Generator.random, seed, kind, indices, size)
@@ -121,7 +131,7 @@ def normal_draws(seed: int, kind: str, indices: Iterable[int], size: int) -> Flo
 
 
 def _independent_draws(fill: Callable[..., Any], seed: int, kind: str, indices: Iterable[int], size: int) -> FloatArray:
-    index = np.array(list(indices), dtype=np.int64)
+    index = index_array(indices)
     result = np.empty((len(index), size))
     for places, rows, draws in _blocks(fill, seed, kind, index, size):
         result[places] = draws[rows]
@@ -130,31 +140,36 @@ def _independent_draws(fill: Callable[..., Any], seed: int, kind: str, indices: 
 
 def _blocks(
     fill: Callable[..., Any], seed: int, kind: str, index: IntArray, size: int
-) -> Iterator[tuple[IntArray | slice, IntArray | slice, FloatArray]]:
+) -> Iterator[tuple[Chosen, Chosen, FloatArray]]:
     """Yield (places in ``index``, rows, draws of the block, shape (BLOCK, size)), block by block; draws are reused.
 
-    Rows are drawn in order, so that those after the last wanted one need not be.  Places and rows are slices where
-    they follow each other, which is faster.
+    Rows are drawn in order, so that those after the last wanted one need not be.
     """
     draws = np.zeros((BLOCK, size))
     blocks = blocks_of(index)
     generators = each_block(seed, kind, [number for number, _, _ in blocks])
     for (_, places, rows), generator in zip(blocks, generators, strict=True):
-        fill(generator, out=draws[: int(rows.max()) + 1])
-        yield _slice_or(places), _slice_or(rows), draws
+        fill(generator, out=draws[: rows.stop if isinstance(rows, slice) else int(rows.max()) + 1])
+        yield places, rows, draws
 
 
-def blocks_of(index: IntArray) -> list[tuple[int, IntArray, IntArray]]:
-    """Return (block, places in ``index``, rows in the block): index i is row i % BLOCK of block i // BLOCK."""
+def blocks_of(index: IntArray) -> list[tuple[int, Chosen, Chosen]]:
+    """Return (block, places in ``index``, rows in the block): index i is row i % BLOCK of block i // BLOCK.
+
+    Places and rows are slices where ``index`` counts up in ones, which is faster.
+    """
+    if len(index) and (np.diff(index) == 1).all():
+        first, stop = int(index[0]), int(index[-1]) + 1
+        starts = [max(first, block * BLOCK) for block in range(first // BLOCK, (stop - 1) // BLOCK + 1)]
+        ends = [*starts[1:], stop]
+        return [
+            (start // BLOCK, slice(start - first, end - first), slice(start % BLOCK, (end - 1) % BLOCK + 1))
+            for start, end in zip(starts, ends, strict=True)
+        ]
     number = index // BLOCK
     order = np.argsort(number, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else []
     return [(int(number[places[0]]), places, index[places] % BLOCK) for places in parts]
-
-
-def _slice_or(steps: IntArray) -> IntArray | slice:
-    first, count = int(steps[0]), len(steps)
-    return slice(first, first + count) if (steps == np.arange(first, first + count)).all() else steps
 
 
 def correlated_draws(
@@ -171,14 +186,14 @@ def correlated_draws(
     variance_amu_A2
         ⟨Q²⟩ per mode, amu Å².
     """
-    index = np.asarray(indices, dtype=np.int64)
+    index = index_array(indices)
     stream = index // 2 if paired else index
     product = displacement_product(modes, variance_amu_A2)
     result = np.empty((len(index), 3 * len(modes.masses_amu)))
 
     moved = np.empty((BLOCK, result.shape[1]))
     for places, rows, draws in _blocks(np.random.Generator.standard_normal, seed, kind, stream, result.shape[1]):
-        if isinstance(places, slice) and isinstance(rows, slice) and rows == slice(0, BLOCK):
+        if isinstance(rows, slice) and rows == slice(0, BLOCK):
             product(draws, result[places])
         else:
             product(draws, moved)
@@ -206,7 +221,7 @@ def pack(
     plain values that the set's origin records, such as ``touched_share``.
     """
     crystal = supercell_of(reference)
-    index = np.asarray(indices, dtype=np.int64)
+    index = index_array(indices)
     count, size = len(index), len(crystal)
     displaced = frozen(displacements_A).reshape(count, size, 3)
     return Configurations(
@@ -221,7 +236,7 @@ def pack(
         amplitude_A=np.full(count, np.nan) if amplitude_A is None else amplitude_A,
         fraction=np.full(count, np.nan),
         index=index,
-        group=tuple(f"{sampler.kind}:{seed}:{i}" for i in (index // sampler.stride).tolist()),
+        group=tuple([f"{sampler.kind}:{seed}:{i}" for i in (index // sampler.stride).tolist()]),
         warnings=warnings,
         origin=origin_of(sampler, reference, seed, **settings),
     )
@@ -268,5 +283,7 @@ def crystal_hash(crystal: Crystal) -> str:
 
 def partnerless(index: IntArray | Sequence[int], stride: int) -> int:
     """Return how many samples lack the partner with which they share a stream."""
+    if stride == 1:
+        return 0
     _, counts = np.unique(np.asarray(index, dtype=np.int64) // stride, return_counts=True)
     return int((counts < stride).sum())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from phonograph.errors import ConfigurationError, DataError
+from phonograph.errors import ConfigurationError
 from phonograph.lattice import normal_modes
 from phonograph.options import check_options, option
 from phonograph.sampling.laws import indices_up_to, pack, supercell_of
@@ -24,6 +24,7 @@ from phonograph.types import (
     Phonons,
     Trajectory,
     displacements,
+    first_frame,
     matched,
 )
 
@@ -87,7 +88,7 @@ class SnapshotSampler:
     the block, whose length is ``correlation_times_per_block`` times the longest integrated autocorrelation time τ of
     the potential energy, the mean square displacement of each species and, with phonons, the amplitude of the softest
     tenth of the modes.  With 2τ, the default, the mean over the run is as uncertain as that of one independent value
-    per block.  Sets made from one trajectory share their blocks.
+    per block.  Sets made from one trajectory with the same options and reference share their blocks.
 
     Nuclei move classically: without zero-point motion, whatever the temperature.
 
@@ -193,6 +194,29 @@ class SnapshotSampler:
         return dataclasses.replace(made, group=groups)
 
 
+def require_same_blocks(sets: Iterable[Configurations]) -> None:
+    """Refuse sets that cut one trajectory into different blocks: a split could part neighbouring frames.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming two such sets.
+    """
+    known: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for made in sets:
+        run = made.origin.settings.get("trajectory")
+        if made.sampler != SnapshotSampler.kind or not isinstance(run, Mapping):
+            continue
+        blocks = (int(run["first_frame"]), int(run["frames_per_block"]), int(run["blocks"]))
+        name, other = known.setdefault(str(run["sha256"]), (made.name, blocks))
+        if blocks != other:
+            raise ConfigurationError(
+                f"sets {name!r} and {made.name!r} take frames of one trajectory in different blocks (first frame, "
+                f"frames per block, blocks: {other} and {blocks}), so that neighbouring frames could end on both sides "
+                "of a split; give both the same skip_ps and correlation_times_per_block"
+            )
+
+
 def spread_order(frames: int, seed: int) -> IntArray:
     """Return all frames, each once, in van der Corput's order from a seeded offset, shape (frames,)."""
     bits = max(1, int(frames - 1).bit_length())
@@ -207,7 +231,7 @@ def spread_order(frames: int, seed: int) -> IntArray:
 def _made_ready(sampler: SnapshotSampler, trajectory: Trajectory, reference: Phonons | Crystal) -> Snapshots:
     aligned = matched(trajectory, supercell_of(reference))
     spacing_fs = sampler.time_step_fs or trajectory.time_step_fs
-    first = _first_frame(sampler.skip_ps, spacing_fs, len(trajectory))
+    first = first_frame(dataclasses.replace(aligned, time_step_fs=spacing_fs), sampler.skip_ps)
     moved = displacements(aligned, supercell_of(reference))[first:]
     energies = None if trajectory.energies_eV is None else trajectory.energies_eV[first:]
     slowest, times = _slowest(_observed(moved, energies, reference))
@@ -223,22 +247,6 @@ def _made_ready(sampler: SnapshotSampler, trajectory: Trajectory, reference: Pho
         warnings=(),
     )
     return dataclasses.replace(ready, warnings=(*aligned.warnings, *_notes(ready, slowest, times, spacing_fs)))
-
-
-def _first_frame(skip_ps: float, spacing_fs: float | None, frames: int) -> int:
-    if skip_ps == 0:
-        return 0
-    if spacing_fs is None:
-        raise DataError(
-            f"leaving out {skip_ps:g} ps needs the time between two frames, which the trajectory does not say; give "
-            "time_step_fs"
-        )
-    first = int(np.ceil(1000.0 * skip_ps / spacing_fs - 1.0e-9))
-    if first >= frames:
-        raise DataError(
-            f"the trajectory lasts {frames * spacing_fs / 1000:.3g} ps, so nothing is left after skip_ps = {skip_ps:g}"
-        )
-    return first
 
 
 def _observed(

@@ -22,6 +22,7 @@ from phonograph.files.user_data import read_user_set
 from phonograph.labels import label
 from phonograph.run_folder import file_hash
 from phonograph.sampling import MatchedRandomSampler, PairMatchedSampler, SnapshotSampler, certify, sample
+from phonograph.sampling.snapshots import require_same_blocks
 from phonograph.steps.context import Context, RunResult, without_paths
 from phonograph.steps.phonons import run_trajectory
 from phonograph.steps.renormalised import phonons_at_temperature, phonons_of_law
@@ -116,6 +117,7 @@ def _sampled(context: Context, phonons: Phonons | None) -> list[Configurations]:
             composition=item.composition,
             renormalise=partial(phonons_at_temperature, context, phonons),
         )
+    require_same_blocks(made.values())
     return [made[item.name] for item in context.config.sampling.sets]
 
 

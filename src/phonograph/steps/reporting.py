@@ -67,22 +67,20 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any], con
 
 
 def all_warnings(result: RunResult) -> Iterator[tuple[str, str]]:
-    """Yield (room, sentence) of every distinct warning raised in the run."""
-    sources: list[tuple[str, Any]] = [("phonons", result.phonons)]
-    sources += [("sampling", item) for item in result.sets]
-    sources += [("labels", result.labels), ("graphs", result.graphs)]
+    """Yield (room, sentence) of every distinct warning raised in the run; those about sets name them."""
+    of_sets: dict[str, list[str]] = {}
+    for item in result.sets:
+        for sentence in dict.fromkeys(item.warnings):
+            of_sets.setdefault(sentence, []).append(item.name)
+    told = [("phonons", sentence) for sentence in (result.phonons.warnings if result.phonons else ())]
+    told += [("sampling", f"{', '.join(names)}: {sentence}") for sentence, names in of_sets.items()]
+    told += [("sampling", sentence) for item in result.certificates for sentence in failed_checks(item)]
+    sources: list[tuple[str, Any]] = [("labels", result.labels), ("graphs", result.graphs)]
     sources += [("training", item) for item in result.fits]
     sources += [("training", result.study), ("evaluation", result.evaluation)]
     sources += [("explanation", result.explanation), ("thermal", result.curve)]
-    seen: set[tuple[str, str]] = set()
-    for room, value in sources:
-        for sentence in value.warnings if value is not None else ():
-            if (room, sentence) not in seen:
-                seen.add((room, sentence))
-                yield room, sentence
-    for item in result.certificates:
-        for sentence in failed_checks(item):
-            yield "sampling", sentence
+    told += [(room, sentence) for room, value in sources if value is not None for sentence in value.warnings]
+    yield from dict.fromkeys(told)
 
 
 def _outdated(context: Context) -> list[tuple[str, str]]:

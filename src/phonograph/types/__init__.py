@@ -24,13 +24,14 @@ from phonograph.types.results import (
     ThermalPoint,
 )
 from phonograph.types.trajectories import Trajectory, join_trajectories
-from phonograph.types.trajectory_match import displacements, matched, require_time_step
+from phonograph.types.trajectory_match import displacements, first_frame, matched, require_time_step
 
 __all__ = [
     "MAX_ATOMS",
     "MIN_DISTANCE_A",
     "PROPERTY_UNITS",
     "BondImportance",
+    "Certificate",
     "Check",
     "Configurations",
     "Crystal",
@@ -62,7 +63,6 @@ __all__ = [
     "Progress",
     "RenormalisationRound",
     "Sampler",
-    "Certificate",
     "Spectrum",
     "Split",
     "Study",
@@ -72,6 +72,7 @@ __all__ = [
     "ThermalPoint",
     "Trajectory",
     "displacements",
+    "first_frame",
     "join_graphs",
     "join_labels",
     "join_trajectories",

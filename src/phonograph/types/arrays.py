@@ -46,10 +46,16 @@ def read_only(
     if array.ndim != len(expected) or any(e is not None and e != g for e, g in zip(expected, array.shape, strict=True)):
         words = "(" + ", ".join("n" if e is None else str(e) for e in expected) + ")"
         raise DataError(f"{name} must have shape {words}; got {array.shape}")
-    if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+    if finite and array.dtype.kind == "f" and not _all_finite(array):
         raise DataError(f"{name} must be finite; got {int((~np.isfinite(array)).sum())} NaN or infinite values")
     array.flags.writeable = False
     return array
+
+
+def _all_finite(array: NDArray[Any]) -> bool:
+    """Return whether no value is NaN or infinite: the sum would be too, so one pass without a mask mostly tells."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -67,7 +67,8 @@ class Configurations:
         for name in ("temperature_K", "amplitude_A", "fraction"):
             set_field(self, name, read_only(name, getattr(self, name), (count,), finite=False))
         set_field(self, "index", read_only("index", self.index, (count,), np.int64))
-        set_field(self, "group", tuple(map(str, self.group)))
+        if type(self.group) is not tuple or set(map(type, self.group)) != {str}:
+            set_field(self, "group", tuple(map(str, self.group)))
         if len(self.group) != count:
             raise DataError(f"group must name {count} configurations; got {len(self.group)}")
 

@@ -232,7 +232,11 @@ class Phonons:
         Sentences for the report.
     line_widths_THz, line_width_errors_THz
         Full width at half maximum of each mode's line and its standard error, shape (3n − 3,), NaN for modes without;
-        None where the route gives no line widths.
+        the error is NaN also where the width is an upper bound (a line narrower than 1/duration).  None where the route
+        gives no line widths.
+    curvature_frequencies_THz, curvature_errors_THz
+        Commensurate frequencies of the curvature of the free energy, ascending, imaginary ones negative, and their
+        standard errors, shape (3n − 3,); None where the self-consistent route was not asked for them.
     audit
         What was measured about ``force_constants``.
     properties
@@ -254,6 +258,8 @@ class Phonons:
     origin: Origin
     line_widths_THz: FloatArray | None = None
     line_width_errors_THz: FloatArray | None = None
+    curvature_frequencies_THz: FloatArray | None = None
+    curvature_errors_THz: FloatArray | None = None
     audit: PhononAudit | None = None
     properties: PhononProperties | None = None
 
@@ -262,6 +268,9 @@ class Phonons:
         for name in ("line_widths_THz", "line_width_errors_THz"):
             if getattr(self, name) is not None:
                 set_field(self, name, read_only(name, getattr(self, name), (modes,), finite=False))
+        for name in ("curvature_frequencies_THz", "curvature_errors_THz"):
+            if getattr(self, name) is not None:
+                set_field(self, name, read_only(name, getattr(self, name), (modes,)))
         for name in ("frequencies_THz", "frequency_error_THz", "harmonic_frequencies_THz"):
             set_field(self, name, read_only(name, getattr(self, name), (modes,)))
 

@@ -32,10 +32,30 @@ def require_time_step(trajectory: Trajectory) -> float:
     """
     if trajectory.time_step_fs is None:
         raise DataError(
-            f"the trajectory {trajectory.title!r} has a missing time step, and without it no frequency can be told; "
-            "give the time between two stored frames in fs"
+            f"the trajectory {trajectory.title!r} has a missing time step, and without it neither frequencies nor "
+            "durations can be told; give time_step_fs, the time between two stored frames in fs"
         )
     return trajectory.time_step_fs
+
+
+def first_frame(trajectory: Trajectory, skip_ps: float) -> int:
+    """Return the first frame that is not in the first ``skip_ps``.
+
+    Raises
+    ------
+    DataError
+        Where nothing is left, or the time between two frames is not known.
+    """
+    if skip_ps == 0:
+        return 0
+    spacing_fs = require_time_step(trajectory)
+    first = int(np.ceil(1000.0 * skip_ps / spacing_fs - 1.0e-9))
+    if first >= len(trajectory) - 1:
+        raise DataError(
+            f"skip_ps = {skip_ps:g} leaves nothing of the trajectory, which holds {len(trajectory)} frames "
+            f"{spacing_fs:g} fs apart; skip less"
+        )
+    return first
 
 
 def matched(trajectory: Trajectory, supercell: Crystal) -> Trajectory:

@@ -64,7 +64,7 @@ def _subtitle(material: ReportMaterial) -> Markup:
         parts.append(f"{len(material.phonons.supercell)}-atom supercell")
         if material.phonons.temperature_K is not None:
             parts.append(f"renormalised at {number(material.phonons.temperature_K)} K")
-    if material.main_target:
+    if material.main_target and (material.labels is not None or material.fits):
         parts.append(property_name(material.main_target))
     return join(*parts, separator=" · ")
 

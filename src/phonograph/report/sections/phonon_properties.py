@@ -8,7 +8,7 @@ from phonograph.report.markup import Markup, figure, join, table, tag
 from phonograph.report.outline import legend
 from phonograph.report.palette import BLUE, GREY, VERMILLION, species_colours
 from phonograph.report.svg import Chart, data_range, px
-from phonograph.report.words import fixed, listed, number, percent
+from phonograph.report.words import fixed, listed, number, percent, plural
 from phonograph.types import FloatArray, PhononProperties, Phonons
 from phonograph.units import BOLTZMANN_EV_PER_K, J_PER_MOL_PER_EV
 
@@ -107,7 +107,7 @@ def _thermal_caption(result: Phonons, found: PhononProperties) -> str:
         else ""
     )
     return (
-        f"Quantum-harmonic sums over a {mesh} mesh, per primitive cell of {found.atoms} atoms (a mole of primitive "
+        f"Quantum-harmonic sums over a {mesh} mesh, per primitive cell of {plural(found.atoms, 'atom')} (a mole of primitive "
         f"cells on the right).{fixed_constants}{left_out}"
     )
 
