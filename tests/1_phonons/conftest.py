@@ -11,7 +11,9 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from phonograph.lattice import covariance, free_energy, mode_variance, normal_modes
 from phonograph.phonons import AseForces
+from phonograph.streams import stream
 from phonograph.types import Crystal
+from phonograph.units import BOLTZMANN_EV_PER_K
 
 EDGE_A = 4.0
 CORNERS = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
@@ -30,10 +32,14 @@ def bonds_of(supercell: Crystal) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Quartic:
-    """CsCl lattice with bonds V = Σ_α k d_α²/2 + λ d_α⁴/4, d = u_Cs − u_Cl: self-consistent Φ has k + 3 λ ⟨d_α²⟩."""
+    """CsCl lattice with bonds V = Σ_α k d_α²/2 + λ d_α⁴/4, d = u_Cs − u_Cl: self-consistent Φ has k + 3 λ ⟨d_α²⟩.
+
+    A cubic term γ s_α d_α³/3, s the signs of the bond's direction, can be added; it does not change that Φ.
+    """
 
     k: float
     quartic: float
+    cubic: float = 0.0
 
     @property
     def crystal(self) -> Crystal:
@@ -73,6 +79,31 @@ class Quartic:
         return k, frequencies, energy / len(supercell)
 
 
+    def static(self, supercell: Crystal, temperature_K: float, samples: int = 50_000) -> np.ndarray:
+        """Frequencies (THz) of the best harmonic crystal in exact classical equilibrium, Φ = −⟨f uᵀ⟩⟨u uᵀ⟩⁻¹.
+
+        By importance sampling from the self-consistent law, without dynamics; x, y and z do not couple.
+        """
+        thermal = BOLTZMANN_EV_PER_K * temperature_K
+        k, frequencies, _ = self.solve(supercell, temperature_K, "classical")
+        modes = normal_modes(self.constants(supercell, k), supercell.masses_amu)
+        along_x = covariance(modes, mode_variance(frequencies, temperature_K, "classical"))[::3, ::3]
+        values, vectors = np.linalg.eigh(along_x)
+        normals = stream(0, "quartic", "static").standard_normal((samples, len(values) - 1))
+        u = (normals * np.sqrt(values[1:])) @ vectors[:, 1:].T
+        i, j = bonds_of(supercell).T
+        d = u[:, i] - u[:, j]
+        beyond = (0.25 * self.quartic * d**4 + 0.5 * (self.k - k) * d**2).sum(axis=1)
+        pull = self.k * d + self.quartic * d**3
+        f = np.zeros_like(u)
+        np.add.at(f.T, i, -pull.T)
+        np.add.at(f.T, j, pull.T)
+        weighted = u * np.exp(-beyond / thermal)[:, None]
+        along_x = -(f.T @ weighted) @ np.linalg.pinv(u.T @ weighted, rcond=1e-9, hermitian=True)
+        whole = np.kron(0.5 * (along_x + along_x.T), np.eye(3)).reshape(len(i) // 4, 3, -1, 3)
+        return normal_modes(whole.transpose(0, 2, 1, 3), supercell.masses_amu).frequencies_THz
+
+
 class QuarticCalculator(Calculator):
     implemented_properties = ("energy", "forces")
 
@@ -92,11 +123,12 @@ class QuarticCalculator(Calculator):
         i, j = self._bonds[key].T
         u = atoms.positions - sites
         d = u[i] - u[j]
-        pull = self.toy.k * d + self.toy.quartic * d**3
+        signs = np.tile(np.sign(CORNERS), (len(d) // len(CORNERS), 1))
+        pull = self.toy.k * d + self.toy.cubic * signs * d**2 + self.toy.quartic * d**3
         forces = np.zeros_like(u)
         np.add.at(forces, i, -pull)
         np.add.at(forces, j, pull)
-        energy = (0.5 * self.toy.k * d**2 + 0.25 * self.toy.quartic * d**4).sum()
+        energy = (0.5 * self.toy.k * d**2 + self.toy.cubic * signs * d**3 / 3 + 0.25 * self.toy.quartic * d**4).sum()
         self.results = {"energy": float(energy), "forces": forces}
 
 

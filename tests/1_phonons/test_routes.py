@@ -237,8 +237,14 @@ def test_wrong_units_of_velocities_and_moved_averages_are_told(toy):
 
 @pytest.mark.slow
 def test_three_routes_find_a_planted_quartic(quartic):
-    """V even: the self-consistent answer is exact to first order, ω² = ω₀² (1 + 3λ⟨d²⟩/k), and no route may miss it."""
-    toy, temperature = quartic(1.0, 1.5), 300.0
+    """Each route against its own exact answer, all an eighth above the harmonic frequencies.
+
+    The loop solves k + 3λ⟨d²⟩.  The regression finds −⟨f uᵀ⟩⟨u uᵀ⟩⁻¹, here by importance sampling without dynamics.  The
+    lines differ from that in second order of λ, as the loop does; that difference is the allowance for them.
+
+    The thermostat must bring every mode to temperature by itself: modes so weakly coupled keep what energy they have.
+    """
+    toy, temperature = quartic(1.0, 30.0), 300.0
     source = toy.forces()
     loop = compute_phonons(
         toy.crystal,
@@ -246,18 +252,32 @@ def test_three_routes_find_a_planted_quartic(quartic):
         (2, 2, 2),
         renormalisation=Renormalisation(temperature_K=temperature, statistics="classical"),
     )
-    _, exact, _ = toy.solve(loop.supercell, temperature, "classical")
-    settings = MolecularDynamics(temperature_K=temperature, time_step_fs=3.0, duration_ps=30.0, stride=6)
-    trajectory = molecular_dynamics(loop.supercell, source, settings, seed=2)
+    _, consistent, _ = toy.solve(loop.supercell, temperature, "classical")
+    static = toy.static(loop.supercell, temperature)
+    settings = MolecularDynamics(
+        temperature_K=temperature,
+        time_step_fs=3.0,
+        duration_ps=30.0,
+        stride=6,
+        thermostat="langevin",
+        relaxation_time_ps=0.5,
+    )
+    trajectory = molecular_dynamics(loop.supercell, source, settings, seed=3)
     follow = functools.partial(compute_phonons, toy.crystal, force_constants=loop.harmonic, trajectory=trajectory)
-    shift = exact - loop.harmonic_frequencies_THz
-    assert shift.min() > 0
-    for phonons in (loop, follow(renormalisation=ModeProjection()), follow(renormalisation=ForceRegression())):
-        # Beyond first order the loop's answer is not that of the dynamics; that is a tenth of the shift and less.
-        error = np.hypot(phonons.frequency_error_THz, 0.1 * shift)
-        apart = (phonons.frequencies_THz - exact) / error
-        assert np.sqrt(np.mean(apart**2)) < 3, phonons.method
-        assert np.abs(phonons.frequencies_THz - exact).mean() < 0.35 * shift.mean(), phonons.method
+    shift = static - loop.harmonic_frequencies_THz
+    assert (shift > 0.12 * loop.harmonic_frequencies_THz).all()
+    second_order = np.abs(consistent - static)
+    assert second_order.max() < 0.1 * shift.min()
+    for phonons, exact, allowance in (
+        (loop, consistent, 0.0),
+        (follow(renormalisation=ForceRegression()), static, 0.0),
+        (follow(renormalisation=ModeProjection()), static, second_order),
+    ):
+        away = phonons.frequencies_THz - exact
+        error = np.hypot(phonons.frequency_error_THz, allowance)
+        assert np.sqrt(np.mean((away / error) ** 2)) < 2, phonons.method
+        assert error.max() < 0.2 * shift.max()
+        assert abs(away.mean()) < 0.05 * shift.mean(), phonons.method
 
 
 @pytest.mark.slow

@@ -75,11 +75,8 @@ class ThirdOrderFit:
 
     def _basis_tables(self) -> tuple[Any, FloatArray]:
         """Return A, sparse, (3n c, 3n 3n), and B, (c, p): Φ³_{ia,jb,kc} = Σ A_{(ia,·),(jb,kc)} B parameters."""
-        from scipy.sparse import coo_array, csr_array
-
-        if self._basis is None:
-            return csr_array((0, self._size**2)), np.zeros((0, 0))
         if self._tables is None:
+            from scipy.sparse import coo_array
 
             size, packed = self._size, coo_array(self._basis.compression_matrix)
             atoms = size // 3
@@ -106,8 +103,10 @@ class ThirdOrderFit:
         weights, blocks
             Of each pair, shape (pairs,).
         """
-        table, inner = self._basis_tables()
         names = np.unique(blocks)
+        if not self.parameters:
+            return NormalEquations(np.zeros((len(names), 0, 0)), np.zeros((len(names), 0)))
+        table, inner = self._basis_tables()
         total = self.parameters + self._constant.shape[1]
         matrix, right = np.zeros((len(names), total, total)), np.zeros((len(names), total))
         step = max(1, BATCH_NUMBERS // (self._size * len(inner) + self._size**2))
@@ -134,10 +133,10 @@ class ThirdOrderFit:
         """Return Φ³, eV/Å³, shape (3n, 3n, 3n), of a solution of the normal equations."""
         from scipy.sparse import eye_array, kron
 
+        if not self.parameters:
+            return np.zeros((self._size,) * 3)
         table, inner = self._basis_tables()
         packed = inner @ solution[: self.parameters]
-        if not len(packed):
-            return np.zeros((self._size,) * 3)
         rows = kron(eye_array(self._size), packed[None, :], format="csr") @ table
         return np.asarray(rows.toarray()).reshape((self._size,) * 3)
 
