@@ -136,15 +136,17 @@ def _at_least(name: str, meaning: str, found: float, limit: float, unit: str) ->
     )
 
 
-def audit_lines(audit: PhononAudit) -> list[str]:
+def audit_lines(audit: PhononAudit, of: str = "") -> list[str]:
     """Return the audit as lines of text: one per question, then the imaginary modes by wave vector.
 
     Parameters
     ----------
     audit
         What :func:`phonograph.phonons.audit` measured.
+    of
+        Which force constants, for the heading.
     """
-    lines = ["audit of the force constants; nothing is repaired:"]
+    lines = [f"audit of the force constants{f' ({of})' if of else ''}; nothing is repaired:"]
     for check in audit_checks(audit):
         found = f"{found_words(check)} ({check.relation} {check.limit:g})" if check.passed is not None else ""
         lines.append(f"  {verdict_words(check):12}  {check.name:25}  {found:28}  {check.meaning}")

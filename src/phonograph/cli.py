@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -46,13 +47,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         command: Callable[[argparse.Namespace], int] = options.function
-        return command(options)
+        code = command(options)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"phonograph: {error}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         print("phonograph: interrupted; run the same command again to continue", file=sys.stderr)  # noqa: T201
         return 130
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return 0
+
+
+def _nobody_reads() -> bool:
+    """Tell whether the reader of the standard output has gone (``| head``), and drop what it left unread."""
+    try:
+        print(flush=True)  # noqa: T201
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def build_parser() -> argparse.ArgumentParser:

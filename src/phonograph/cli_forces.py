@@ -56,8 +56,9 @@ def _displace(options: argparse.Namespace) -> int:
         random=options.random,
         seed=options.seed,
     )
+    what = "displaced supercell" if len(written.names) == 1 else "displaced supercells"
     print(  # noqa: T201
-        f"wrote {len(written.names)} displaced supercells of {written.atoms} atoms to {written.folder}; "
+        f"wrote {len(written.names)} {what} of {written.atoms} atoms to {written.folder}; "
         f"next: {written.folder}/NEXT_STEPS.txt"
     )
     return 0

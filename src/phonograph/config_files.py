@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +113,23 @@ def _parse_phonons(table: Mapping[str, Any]) -> PhononsConfig:
     where = "phonons.renormalisation"
     entry = {"route": "self-consistent", **_table(table, "renormalisation")}
     name = _plugin_name(entry, "route", ROUTES, where)
-    route = from_table(ROUTES[name], {key: value for key, value in entry.items() if key != "route"}, where)
+    options = {key: value for key, value in entry.items() if key != "route"}
+    for key in options:
+        _refuse_of_other_routes(key, name, where)
+    route = from_table(ROUTES[name], options, where)
     plain = {key: value for key, value in table.items() if key != "renormalisation"}
     return from_table(PhononsConfig, plain, "phonons", renormalisation=route)
+
+
+def _refuse_of_other_routes(key: str, route: str, where: str) -> None:
+    """Raise for an option that ``route`` does not have, naming the routes that do."""
+    names = {name: [field.name for field in fields(cls)] for name, cls in ROUTES.items()}
+    others = [name for name, known in names.items() if key in known]
+    if key not in names[route] and others:
+        raise ConfigurationError(
+            f"[{where}] {key} is an option of route = {' and '.join(map(repr, others))}, not of {route!r}, whose options "
+            f"are {', '.join(sorted(names[route]))}; leave it out"
+        )
 
 
 def _with_published_defaults(training: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -122,7 +122,7 @@ def _check_possible(config: Config, upto: str) -> None:
         raise ConfigurationError(f"upto must be one of {', '.join(UPTO)}; got {upto!r}")
     if not config.crystal.file and not config.data.sets:
         raise ConfigurationError("give a structure ([crystal] file = …) or displaced structures ([[data.sets]])")
-    if not config.set_names and upto != "phonons":
+    if not config.set_names and upto not in ("phonons", "report"):
         raise ConfigurationError("there is nothing to sample: add a [[sampling.sets]] or a [[data.sets]] table")
     if config.sampling.sets and not config.crystal.file:
         raise ConfigurationError("[[sampling.sets]] need a structure; add [crystal] file = …")

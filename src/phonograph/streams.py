@@ -48,9 +48,10 @@ def each_block(seed: int, name: str, blocks: Iterable[int]) -> Iterator[np.rando
     bits = np.random.SFC64(0)
     generator = np.random.Generator(bits)
     start: Any = bits.state
-    for block in blocks:
-        words = np.frombuffer(_digest(seed, (name, "block", int(block)), 24), dtype="<u8")
-        start["state"]["state"][:] = (*words.tolist(), 1)
+    digests = b"".join([_digest(seed, (name, "block", int(block)), 24) for block in blocks])
+    start["state"]["state"][3] = 1
+    for words in np.frombuffer(digests, dtype="<u8").reshape(-1, 3):
+        start["state"]["state"][:3] = words
         bits.state = start
         bits.random_raw(12, output=False)
         yield generator

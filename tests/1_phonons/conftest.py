@@ -50,6 +50,11 @@ class Quartic:
             title="toy CsCl",
         )
 
+    def bonds(self, supercell: Crystal) -> tuple[np.ndarray, np.ndarray]:
+        """(i, j) of every bond and the signs of its direction."""
+        found = bonds_of(supercell)
+        return found, np.tile(np.sign(CORNERS), (len(found) // len(CORNERS), 1))
+
     def forces(self, **settings) -> AseForces:
         return AseForces(factory=lambda: QuarticCalculator(self), name="quartic toy", **settings)
 
@@ -77,7 +82,6 @@ class Quartic:
         beyond = -0.75 * self.quartic * spread(k) ** 2 * 3 * len(bonds_of(supercell))
         energy = free_energy(frequencies, temperature_K, statistics) + beyond
         return k, frequencies, energy / len(supercell)
-
 
     def static(self, supercell: Crystal, temperature_K: float, samples: int = 50_000) -> np.ndarray:
         """Frequencies (THz) of the best harmonic crystal in exact classical equilibrium, Φ = −⟨f uᵀ⟩⟨u uᵀ⟩⁻¹.
@@ -110,7 +114,7 @@ class QuarticCalculator(Calculator):
     def __init__(self, toy: Quartic) -> None:
         super().__init__()
         self.toy = toy
-        self._bonds: dict[bytes, np.ndarray] = {}
+        self._bonds: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
@@ -119,11 +123,10 @@ class QuarticCalculator(Calculator):
         key = sites.tobytes()
         if key not in self._bonds:
             rest = Crystal(cell_A=np.array(atoms.cell), positions_A=sites, numbers=atoms.numbers)
-            self._bonds[key] = bonds_of(rest)
-        i, j = self._bonds[key].T
+            self._bonds[key] = self.toy.bonds(rest)
+        (i, j), signs = self._bonds[key][0].T, self._bonds[key][1]
         u = atoms.positions - sites
         d = u[i] - u[j]
-        signs = np.tile(np.sign(CORNERS), (len(d) // len(CORNERS), 1))
         pull = self.toy.k * d + self.toy.cubic * signs * d**2 + self.toy.quartic * d**3
         forces = np.zeros_like(u)
         np.add.at(forces, i, -pull)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -248,6 +251,19 @@ def test_the_command_prints_the_audit(quartic, tmp_path, capsys):
     assert "supercell of 16 atoms" in printed
     assert "acoustic sum rule" in printed
     assert "45 imaginary modes at the 8 commensurate wave vectors" in printed
+
+
+def test_a_reader_that_stops_early_is_no_error(quartic, tmp_path):
+    toy = quartic(1.0, 0.0)
+    save_phonons(compute_phonons(toy.crystal, toy.forces(), (2, 2, 2)), tmp_path)
+    command = [sys.executable, "-m", "phonograph", "audit", str(tmp_path / "phonopy.yaml")]
+    for unbuffered in ("", "1"):
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.stderr.close()
+        assert process.wait() == 0
 
 
 def test_the_command_takes_structure_and_supercell(quartic, tmp_path, capsys):

@@ -130,6 +130,18 @@ def test_line_widths_are_columns_and_come_back(harmonic, tmp_path):
     assert [row["line_width_THz"] for row in rows[:4]] == [*(repr(float(w)) for w in widths[:3]), ""]
 
 
+def test_the_curvature_of_the_free_energy_is_a_column_and_comes_back(harmonic, tmp_path):
+    curvature = np.linspace(-0.3, 7.1, len(harmonic.frequencies_THz)) / 3
+    found = dataclasses.replace(harmonic, curvature_frequencies_THz=curvature, curvature_errors_THz=0.1 + curvature**2)
+    save_phonons(found, tmp_path)
+    back = load_phonons(tmp_path)
+    np.testing.assert_array_equal(back.curvature_frequencies_THz, curvature)
+    np.testing.assert_array_equal(back.curvature_errors_THz, 0.1 + curvature**2)
+    rows = rows_of(tmp_path / "frequencies.csv")
+    assert [row["curvature_THz"] for row in rows] == [repr(float(value)) for value in curvature]
+    assert {"curvature_error_THz", "curvature_THz"} < set(rows[0])
+
+
 def test_the_audit_is_written_as_sentences(quartic, tmp_path):
     toy = quartic(-0.3, 0.0)
     phonons = compute_phonons(toy.crystal, toy.forces(), (2, 2, 2))

@@ -8,6 +8,7 @@ from scipy.linalg import expm
 
 from phonograph.phonons.lines import (
     Sampling,
+    _overlap,
     autocovariance,
     expected_periodogram,
     fit_line,
@@ -60,12 +61,30 @@ def test_the_line_peaks_at_its_frequency_and_is_as_wide_as_it_says(frequency, wi
     assert spectrum.mean() == pytest.approx(1.0, rel=0.01)
 
 
+@pytest.mark.parametrize(("frequency", "width"), [(3.0, 0.3), (6.01, 0.02)])
+def test_correlations_of_fourier_amplitudes_by_the_double_sum(frequency, width):
+    sampling = Sampling(frames=90, step_ps=STEP_PS)
+    covariances = autocovariance(1.0, frequency, width, sampling)
+    band = np.arange(1, 40)
+    times = np.arange(90)
+    waves = np.exp(-2j * np.pi * np.outer(band, times) / 90)
+    exact = np.abs(waves @ covariances[np.abs(times[:, None] - times)] @ waves.conj().T) / 90
+    np.testing.assert_allclose(_overlap(covariances, band), exact, atol=1e-10 * exact.max())
+
+
 @pytest.mark.parametrize(
     ("frequency", "width", "modes", "differences"),
-    [(3.01, 0.3, 3, False), (3.01, 0.3, 3, True), (1.0, 0.5, 6, False), (0.5, 1.5, 6, False)],
+    [
+        (3.01, 0.3, 3, False),
+        (3.01, 0.3, 3, True),
+        (1.0, 0.5, 6, False),
+        (0.5, 1.5, 6, False),
+        # Near the highest frequency that frames 15 fs apart can show, 33 THz: differences see 7 % of the power.
+        (26.0, 0.5, 3, True),
+    ],
 )
 def test_error_bars_cover_the_truth_as_often_as_they_should(frequency, width, modes, differences):
-    inside, widths, far = [], [], 0
+    inside, widths, off, powers, far = [], [], [], [], 0
     for seed in range(30):
         states = oscillators(seed, 802, frequency, width, modes)
         signals = (states[2:, 0] - states[:-2, 0]) / (2 * STEP_PS) if differences else states[1:-1, 1]
@@ -75,7 +94,12 @@ def test_error_bars_cover_the_truth_as_often_as_they_should(frequency, width, mo
         away = abs(line.frequency_THz - frequency) / line.frequency_error_THz
         inside.append(away < 1)
         far += away > 3
-        widths.append(abs(line.width_THz - width) < line.width_error_THz)
+        off.append((line.width_THz - width) / line.width_error_THz)
+        widths.append(abs(off[-1]) < 1)
+        powers.append(line.power)
+    # No bias: the mean of 30 has a standard error of 0.18.
+    assert abs(np.mean(off)) < 0.7
+    assert np.mean(powers) == pytest.approx(1.0, abs=0.2)
     # 68 % of 120 signals over the four cases; of 30, the standard error is 8.5 %.
     assert 0.45 < np.mean(inside) < 0.92
     assert 0.45 < np.mean(widths) < 0.95

@@ -159,6 +159,17 @@ def test_labels_are_distributed_like_the_target(pool):
     assert_array_equal(again.positions, found.positions)
 
 
+def test_holes_of_the_target_are_told(pool):
+    """Also: sixty equal against sixty labels leave no exact p value, and that is nothing to warn of."""
+    labels = np.random.default_rng(0).normal(0.0, 1.0, len(pool))
+    target = np.random.default_rng(1).normal(0.0, 0.5, 60)
+    whole = match_labels(pool, labels, target, 60, 1)
+    holed = match_labels(pool, labels, np.append(target, [np.nan, np.nan]), 60, 1)
+    assert_array_equal(holed.positions, whole.positions)
+    assert "2 of 62 target labels are holes and are left out" in holed.warnings
+    assert "holes" not in " ".join(whole.warnings)
+
+
 def test_matching_is_the_best_assignment():
     """Against all choices of 3 of 6 labels in every order."""
     from itertools import permutations

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import ndtri
 from scipy.stats import chi2, kstest
 
 from phonograph.errors import ConfigurationError, PhysicsError
@@ -31,6 +32,7 @@ from phonograph.sampling import (
 )
 from phonograph.sampling.gauge import canonical_modes, mode_amplitudes
 from phonograph.sampling.mode_laws import SOBOL_DIMENSIONS, _sobol_points, tensor_errors
+from phonograph.streams import derive_seed
 from phonograph.testing import check_sampler
 
 LAWS = (SignSampler(), SignSampler(antithetic=True), ZGSampler(), SobolSampler())
@@ -134,8 +136,8 @@ def test_sample_depends_on_seed_and_index_only(silver_salt, law):
     long = coordinates(sample(silver_salt, law, 200, 9, name="long"))
     for n in (1, 2, 63, 64, 65, 130):
         assert_array_equal(coordinates(sample(silver_salt, law, n, 9, name="short")), long[:n])
-    chosen = [150, 3, 64, 199]
-    assert_array_equal(coordinates(law.sample_at(silver_salt, chosen, 9)), long[chosen])
+    for chosen in ([150, 3, 64, 199], [199, 130]):  # all blocks, and some left out
+        assert_array_equal(coordinates(law.sample_at(silver_salt, chosen, 9)), long[chosen])
     check_sampler(law, silver_salt, seeded=not isinstance(law, ZGSampler))
 
 
@@ -428,6 +430,18 @@ def test_each_point_alone_has_the_thermal_law(silver_salt):
         assert kstest(x[:, mode], "norm").pvalue > 1e-3
     assert kstest((x**2).sum(axis=1), "chi2", args=(117,)).pvalue > 1e-3
     assert np.abs(x.T @ x / 200 - np.eye(117)).max() < 6.5 / np.sqrt(200)
+
+
+def test_the_best_dimensions_go_to_the_modes_that_move_atoms_most(silver_salt):
+    law = SobolSampler().law(silver_salt)
+    x = SobolSampler().standard(law, range(64), 3)
+    points = ndtri(_sobol_points(x.shape[1], range(64), derive_seed(3, "sobol")))
+    dimension = [int(np.flatnonzero((points == column[:, None]).all(axis=0))[0]) for column in x.T]
+    moved = law.variance_amu_A2 * (law.modes.vectors**2 / np.repeat(law.modes.masses_amu, 3)[:, None]).sum(axis=0)
+    levels = np.split(np.arange(len(moved)), np.flatnonzero(np.diff(law.modes.frequencies_THz) > 1e-6) + 1)
+    first = sorted((min(dimension[mode] for mode in level), -moved[level].mean()) for level in levels)
+    assert sorted(dimension) == list(range(len(moved)))
+    assert [share for _, share in first] == pytest.approx(sorted(share for _, share in first))
 
 
 def test_sobol_averages_have_less_noise_than_random_ones(silver_salt):

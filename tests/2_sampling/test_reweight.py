@@ -18,6 +18,7 @@ from phonograph.sampling import (
     reweight,
     sample,
 )
+from phonograph.sampling.draw import in_order
 from phonograph.sampling.reweight import expected_share
 from phonograph.sampling.soft_modes import mode_law
 from phonograph.units import BOLTZMANN_EV_PER_K
@@ -57,6 +58,16 @@ def test_averages_of_the_new_law(silver_salt, thermal, temperature, factor):
         # A sharp test: the change is many error bars.
         assert abs(np.mean(values) - exact) > 6 * average.standard_error
     assert found.weights.sum() == pytest.approx(1)
+
+
+def test_parts_of_other_temperatures_keep_their_norm(silver_salt, thermal):
+    """⟨ρ_to/ρ_made_with⟩ = 1 over the samples of each temperature, so parts of equal size have equal weights in all."""
+    warmer = sample(silver_salt, ThermalSampler(temperature_K=320.0), 4000, 4, name="warmer")
+    both = in_order([thermal, warmer], np.arange(8000))
+    found = reweight(both, silver_salt, silver_salt, temperature_K=310.0)
+    for part in (found.weights[:4000], found.weights[4000:]):
+        assert part.sum() == pytest.approx(0.5, abs=4 * 4000**0.5 * part.std() + 1e-9)
+    assert 4 * 4000**0.5 * found.weights.std() < 0.1
 
 
 def test_identity_gives_equal_weights(silver_salt, thermal):

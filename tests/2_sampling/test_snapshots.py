@@ -190,6 +190,8 @@ def test_snapshots_of_a_solid_solution_are_told(silver_salt, planted):
 def test_impossible_requests_are_one_sentence(silver_salt, planted):
     with pytest.raises(ConfigurationError, match="3001 snapshots were asked for, but the trajectory has 3000 frames"):
         sample(silver_salt, SnapshotSampler(trajectory=planted), 3001, 1, name="md")
+    with pytest.raises(ConfigurationError, match="3001 snapshots were asked for"):
+        SnapshotSampler(trajectory=planted).sample_at(silver_salt, [3000], 1)
     with pytest.raises(ConfigurationError, match="needs a trajectory"):
         sample(silver_salt, SnapshotSampler(), 3, 1, name="md")
     unknown = replace(planted, time_step_fs=None)

@@ -28,6 +28,7 @@ from phonograph.files.displacements import write_displacements
 from phonograph.files.force_constants import announced_calculation, read_force_constants
 from phonograph.files.phonopy_yaml import read_phonopy_yaml
 from phonograph.files.structures import read_structure, write_poscar
+from phonograph.files.vasprun import parse_vasprun
 from phonograph.lattice import normal_modes
 from phonograph.types import Crystal
 
@@ -279,6 +280,25 @@ def test_our_vasprun_is_one_for_pymatgen_and_phonopy(alloy, tmp_path):
     assert run.final_energy == pytest.approx(energy, abs=1e-7)
     theirs = parse_set_of_forces(8, [path], verbose=False)
     np.testing.assert_allclose(theirs["forces"][0], forces, atol=1e-8)
+
+
+def test_spin_fixed_atoms_and_atoms_on_faces_do_not_disturb_a_vasprun(alloy, tmp_path):
+    write_displacements(alloy, [2, 2, 1], tmp_path / "d")
+    path = compute(tmp_path / "d", "POSCAR-001")
+    plain = parse_vasprun(path)
+    fixed = '  <varray name="selective" >' + 8 * '<v type="logical" > T  F  T </v>' + "</varray>\n </structure>"
+    levels = '<set comment="kpoint 1"><r> -1.0 0.5 </r></set>'
+    rows = "".join(f'<set comment="spin {spin}">{levels}</set>' for spin in (1, 2))
+    spins = f"<eigenvalues><array><set>{rows}</set></array></eigenvalues></calculation>"
+    text = path.read_text().replace('name="ISPIN">1', 'name="ISPIN">2')
+    text = text.replace(" </structure>", fixed).replace("</calculation>", spins)
+    # An atom on a face of the cell may stand at 0 or at 1.
+    blocks = re.compile(r'<varray name="positions" >.*?</varray>', re.DOTALL)
+    path.write_text(blocks.sub(lambda block: block[0].replace(" 0.00000000", " 1.00000000"), text))
+    other = parse_vasprun(path)
+    assert np.ptp(other.fractional - plain.fractional) == 1.0
+    np.testing.assert_array_equal(other.forces_eV_per_A, plain.forces_eV_per_A)
+    assert collect_forces(tmp_path / "d").present == ("POSCAR-001",)
 
 
 def test_vasp_round_trip_equals_direct_finite_differences(alloy, tmp_path):

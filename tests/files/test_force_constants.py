@@ -469,6 +469,8 @@ def test_contradictory_yaml_gives_one_sentence(rock_salt, tmp_path, old, new, se
 
 def test_what_is_missing_is_named(rock_salt, tmp_path):
     phonon, folder = rock_salt
+    with pytest.raises(InputFileError, match="nowhere/FORCE_CONSTANTS does not exist"):
+        read_force_constants(tmp_path / "nowhere" / "FORCE_CONSTANTS")
     (tmp_path / "FORCE_CONSTANTS").write_text("16 16\n")
     with pytest.raises(InputFileError, match=r"give the structure and the supercell matrix, or put phonopy_disp.yaml"):
         read_force_constants(tmp_path / "FORCE_CONSTANTS")

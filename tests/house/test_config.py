@@ -109,7 +109,7 @@ def test_override_reaches_every_level() -> None:
         ({"phonons": {"renormalisation": {"route": "regression"}}}, ("needs molecular dynamics", "trajectory")),
         (
             {"phonons": {"renormalisation": {"route": "regression", "mixing": 1.0}, "molecular_dynamics": {}}},
-            ("unknown key 'mixing' in [phonons.renormalisation]",),
+            ("mixing is an option of route = 'self-consistent', not of 'regression'", "blocks, skip_ps"),
         ),
         (
             {"phonons": {"trajectory": {"file": "f"}, "molecular_dynamics": {}}},

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import phonograph as pg
+from phonograph.errors import DataError
 from phonograph.graphs import build_graphs
 from phonograph.testing import (
     check_explainer,
@@ -19,6 +20,18 @@ from phonograph.testing import (
     fcc,
 )
 from phonograph.types import Configurations, Crystal, Fitted, FloatArray, GraphSet, LabelResult
+from phonograph.types.arrays import read_only
+
+
+@pytest.mark.parametrize(("values", "bad"), [([np.inf, -np.inf, 1], 2), ([0, np.nan], 1), ([1e308, 1e308, -np.inf], 1)])
+def test_what_is_not_finite_is_counted(values: list[float], bad: int) -> None:
+    with pytest.raises(DataError, match=f"x must be finite; got {bad} NaN"):
+        read_only("x", values, (None,))
+
+
+def test_finite_numbers_whose_sum_is_not_are_kept() -> None:
+    assert len(read_only("x", [1e308, 1e308], (None,))) == 2
+    assert len(read_only("x", [], (None,))) == 0
 
 
 def test_shipped_laws_keep_the_contract() -> None:

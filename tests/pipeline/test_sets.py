@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from ase import Atoms
 from ase.io import write
 
 from phonograph.config_files import parse_config, relocated, to_toml
-from phonograph.errors import ConfigurationError, InputFileError
+from phonograph.errors import ConfigurationError, DataError, InputFileError
 from phonograph.pipeline import run
 from phonograph.types import Trajectory
 
@@ -103,6 +104,44 @@ def test_a_missing_trajectory_is_one_sentence(folder: Path) -> None:
 def test_a_set_to_match_must_exist(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="matches 'thermo', which is no set"):
         configured(folder, THERMAL, {"name": "control", "sampler": "matched-pairs", "match": "thermo"})
+
+
+def warned(folder: Path) -> list[str]:
+    return [entry["warning"] for entry in json.loads((folder / "run" / "manifest.json").read_text())["warnings"]]
+
+
+def test_sentences_about_sets_name_them(folder: Path) -> None:
+    alloy = {"replace": "Al", "by": "Cu", "fractions": [0.25], "lattice": "fixed"}
+    literal = {"sampler": "paper-eq3", "epsilon": "normal"}
+    sets = [
+        {"name": "cells", **literal},
+        {"name": "atoms", **literal, "count": "atoms"},
+        {**THERMAL, "name": "first", "composition": alloy},
+        {**THERMAL, "name": "second", "composition": alloy},
+    ]
+    result = run(configured(folder, *sets), folder / "run", upto="sampling")
+    for name in ("cells", "atoms"):
+        assert sum(sentence.startswith(f"{name}: Eq. 3 draws") for sentence in warned(folder)) == 1
+    # What is the same for two sets is told once.
+    assert sum(sentence.startswith("first, second: force constants of the parent") for sentence in warned(folder)) == 1
+    assert sum("force constants of the parent" in sentence for sentence in warned(folder)) == 1
+
+    # An error says which set it is about, too.
+    supercell = result.phonons.supercell
+    moved = Atoms(numbers=supercell.numbers, positions=supercell.positions_A, cell=1.1 * supercell.cell_A, pbc=True)
+    write(folder / "md.extxyz", [moved] * 30)
+    with pytest.raises(DataError, match=r"set 'far': .*lattice"):
+        sampled(configured(folder, THERMAL, {**SNAPSHOTS, "name": "far", "file": "md.extxyz"}), folder)
+
+
+def test_a_report_of_phonons_alone(folder: Path) -> None:
+    run(configured(folder), folder / "run", upto="phonons")
+    page = run(configured(folder), folder / "run", upto="report").report.read_text()
+    assert "No displaced configurations in this run" in page
+    # Nothing is said about a property or a curve that the run does not have.
+    assert "band gap" not in page.split("</h1>", 1)[1].split("<section", 1)[0]
+    assert "The curve uses" not in page
+    assert "Thermal displacements follow" not in page
 
 
 def test_occupations_through_the_configuration(folder: Path) -> None:

@@ -62,3 +62,21 @@ def test_the_table_of_atoms_holds_what_is_drawn(material):
     assert f"{high:.4g}"[:7] in body
     smaller = replace(item, lower_covariance_A2=item.claimed_covariance_A2 + 1.0)
     assert "✗ fails" in words(sampling(replace(material, certificates=(smaller,))).body)
+
+
+def test_axes_stay_readable_where_symmetry_makes_all_atoms_equal(material):
+    """Of an element all variances of the law are one number, up to rounding errors."""
+    item = material.certificates[0]
+    claimed = np.tile([0.004661, 0.004661, 0.004661, 0.0, 0.0, 0.0], (len(item.sites), 1))
+    claimed = claimed * (1 + 1e-13 * np.arange(len(item.sites)))[:, None]
+    equal = replace(item, claimed_covariance_A2=claimed, lower_covariance_A2=claimed - 0.002)
+    equal = replace(equal, upper_covariance_A2=claimed + 0.002, covariance_A2=claimed + 0.001)
+    body = str(sampling(replace(material, certificates=(equal,))).body)
+    picture = body[body.index("Found against claimed variance") :].split("</svg>")[0]
+    labels = re.findall(r"<text[^>]*>([\d.]+)</text>", picture)
+    assert len(labels) >= 6
+    assert max(map(len, labels)) <= 7
+    # Every mark lies inside the picture, the bars of the bounds among them.
+    marks = [float(x) for x in re.findall(r"M([-\d.]+) [-\d.]+[Vv]", picture)]
+    assert marks
+    assert all(50 <= x <= 370 for x in marks)

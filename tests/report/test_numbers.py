@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from make_material import A, make_explanation, make_metrics, supercell, unit_cell
 
 from phonograph.report import palette, scenes, scores, words
+from phonograph.report.distributions import outlines_chart
 from phonograph.report.material import ReportMaterial, displacements, rms_displacement
 from phonograph.report.scores import Case, best_collection, main_scope, pearson, pooled, score
 from phonograph.report.sections.closing import _linked, _toml, engine_limit
@@ -372,3 +374,20 @@ def test_toml_is_shown_whole():
     import re
 
     assert html.unescape(re.sub(r"</?span[^>]*>", "", made)) == source
+
+
+@pytest.mark.parametrize("top", [0.009, 0.15, 9.0, 9000.0])
+def test_axis_labels_keep_clear_of_the_tick_labels(top):
+    """The turned label reaches to about 19 pixels from the left, a digit is at most 6.6 pixels wide."""
+    chart = Chart(x=(0.0, 1.0), y=(0.0, top), x_label="", y_label="⟨u²⟩ found (Å²)", width=370)
+    longest = max(len(words) for _, words in chart.y.ticks())
+    assert chart.x.start - 7 - 6.4 * longest >= 19
+    assert f'width="{chart.width}"' in str(chart.render("test"))
+
+
+def test_a_narrow_law_beside_a_wide_one_has_its_own_resolution():
+    random = np.random.default_rng(0)
+    values = {"narrow": random.normal(0.0, 0.05, 4000), "wide": random.uniform(-0.8, 0.8, 4000)}
+    picture = str(outlines_chart(values, {"narrow": "red", "wide": "blue"}, "u", title="t", unit="Å"))
+    corners = max(path.count("L") for path in re.findall(r'<path[^>]* ?d="([^"]*)"', picture))
+    assert corners > 2 * 1.6 / (0.6 * 0.05)

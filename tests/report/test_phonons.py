@@ -108,9 +108,29 @@ def test_mode_projection_names_its_route(material):
     assert "rounds" not in part
 
 
+def test_the_curvature_of_the_free_energy_is_a_sentence_and_two_columns(material):
+    plain = words(shown(material, material.phonons))
+    assert "curvature" not in plain
+    values = material.phonons.frequencies_THz
+    for lowest, verdict in ((0.4, "stable"), (-0.4, "not stable"), (0.1, "stability is undecided")):
+        curvature = np.concatenate([[lowest], values[1:] - 0.0123])
+        result = replace(
+            material.phonons, curvature_frequencies_THz=curvature, curvature_errors_THz=np.full(len(values), 0.1)
+        )
+        part = words(shown(material, result))
+        sign = "\u2212" if lowest < 0 else ""
+        assert f"has its lowest mode at {sign}{abs(lowest):.2f} ± 0.10 THz: {verdict}." in part
+        assert f"{curvature[-1]:.3f} 0.100" in part
+
+
 def test_line_widths_are_drawn_where_there_are_some(material):
     part = shown(material, material.phonons)
     assert "2 of 117 modes have no line that could be fitted" in part
+    assert "upper bound" not in part
+    bounds = np.where(np.arange(117) < 5, np.nan, material.phonons.line_width_errors_THz)
+    part = words(shown(material, replace(material.phonons, line_width_errors_THz=bounds)))
+    assert "Open diamonds are upper bounds" in part
+    assert 3 <= part.count("upper bound ") <= 5
     none = replace(material.phonons, line_widths_THz=np.full(117, np.nan))
     assert "Line widths" not in shown(material, none)
 

@@ -30,7 +30,7 @@ from phonograph.files.phonopy_yaml import (
     phonopy_cell,
     read_phonopy_yaml,
 )
-from phonograph.files.safety import reading, sha256_of, shown
+from phonograph.files.safety import MAX_SET_BYTES, check_readable, reading, sha256_of, shown
 from phonograph.files.structures import read_structure, structure_format
 from phonograph.types import Crystal, FloatArray, ForceConstants, Origin
 
@@ -140,6 +140,7 @@ def _setting(
         if crystal is not None:
             _check_same(file, crystal)
         return _from_yaml(file, supercell_matrix, primitive_matrix, calculator)
+    check_readable(path, MAX_SET_BYTES)
     if crystal is None:
         raise InputFileError(
             f"{shown(path)} does not say which crystal it belongs to; give the structure and the supercell matrix, "

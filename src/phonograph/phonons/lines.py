@@ -127,7 +127,10 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class _Fit:
-    """Parameters (log A, ν, log Γ, log background), their covariance, and the value of −log L."""
+    """Parameters (log variance, ν, log Γ, log background), their covariance, and the value of −log L.
+
+    The variance is that of the line in the sampled signal: A, or what differences of positions see of it.
+    """
 
     values: FloatArray
     covariance: FloatArray
@@ -261,9 +264,15 @@ def expected_periodogram(covariances: FloatArray) -> FloatArray:
     return np.asarray(2.0 * np.fft.rfft(covariances * weights).real - covariances[0], dtype=np.float64)
 
 
+def _covariances(values: FloatArray, sampling: Sampling) -> FloatArray:
+    """Return the autocovariances of the line in the sampled signal."""
+    found = autocovariance(1.0, values[1], np.exp(values[2]), sampling)
+    return np.asarray(np.exp(values[0]) / found[0] * found, dtype=np.float64)
+
+
 def _expected(values: FloatArray, sampling: Sampling) -> FloatArray:
     """Return the expected periodogram of the line alone, floored well below anything measured."""
-    line = expected_periodogram(autocovariance(np.exp(values[0]), values[1], np.exp(values[2]), sampling))
+    line = expected_periodogram(_covariances(values, sampling))
     return np.maximum(line, 1e-13 * line.max())
 
 
@@ -318,8 +327,7 @@ def _scored(power: FloatArray, modes: int, sampling: Sampling, start: FloatArray
     fit = _minimised(power, modes, sampling, start, band)
     total, slopes = _slopes(fit.values, sampling, band)
     information = modes * slopes.T @ slopes
-    amplitude, frequency, width, _ = fit.values
-    covariances = autocovariance(np.exp(amplitude), frequency, np.exp(width), sampling)
+    covariances = _covariances(fit.values, sampling)
     covariances[0] += np.exp(fit.values[3])
     overlap = _overlap(covariances, band) / np.sqrt(np.outer(total, total))
     score = modes * slopes.T @ (overlap**2 @ slopes)
@@ -350,7 +358,7 @@ def _overlap(covariances: FloatArray, band: Ordinates) -> FloatArray:
 def _line(fit: _Fit, power: FloatArray, modes: int, sampling: Sampling, band: Ordinates) -> Line:
     from scipy import stats
 
-    amplitude, frequency, log_width, background = fit.values
+    log_variance, frequency, log_width, background = fit.values
     error, log_error = np.sqrt(np.diag(fit.covariance))[[1, 2]]
     width, resolution = float(np.exp(log_width)), sampling.resolution_THz
     resolved = width > resolution
@@ -364,15 +372,14 @@ def _line(fit: _Fit, power: FloatArray, modes: int, sampling: Sampling, band: Or
     if width > MISFIT_FROM_WIDTHS * resolution:
         total = _expected(fit.values, sampling)[band] + np.exp(background)
         misfit = float(stats.kstest(modes * power[band] / total, stats.gamma(modes).cdf).pvalue)
-    # The variance that the model gives the sampled signal: differences see less of it than the line has.
-    seen = float(autocovariance(np.exp(amplitude), frequency, width, sampling)[0])
+    variance = float(np.exp(log_variance))
     return Line(
         frequency_THz=float(frequency),
         frequency_error_THz=float(error),
         width_THz=bound,
         width_error_THz=float(width * log_error) if resolved else float("nan"),
-        power=float(np.exp(amplitude)),
-        share=seen / _variance(power, sampling),
+        power=variance / float(autocovariance(1.0, frequency, width, sampling)[0]),
+        share=variance / _variance(power, sampling),
         misfit=misfit,
     )
 

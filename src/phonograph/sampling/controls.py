@@ -12,8 +12,8 @@ from phonograph.errors import ConfigurationError, DataError
 from phonograph.options import check_options, option
 from phonograph.sampling.laws import (
     UNIFORM_KURTOSIS,
+    ByIndex,
     Moments,
-    indices_up_to,
     normal_draws,
     pack,
     supercell_of,
@@ -23,7 +23,7 @@ from phonograph.types import Configurations, Crystal, FloatArray, Phonons
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatchedRandomSampler:
+class MatchedRandomSampler(ByIndex):
     """Independent random displacements with the rms displacement, per species and axis, of another set.
 
     Published comparisons of physical with random displacements also differ in amplitude; this control does not.
@@ -48,16 +48,6 @@ class MatchedRandomSampler:
                     f"MatchedRandomSampler.rms_A must hold pairs (symbol, rms ≥ 0 in Å); got {entry!r}"
                 )
 
-    @property
-    def stride(self) -> int:
-        """1: every sample has its own stream."""
-        return 1
-
-    @property
-    def period(self) -> int:
-        """1: every sample obeys the same law."""
-        return 1
-
     def matched_to(self, configurations: Configurations, match: str = "") -> MatchedRandomSampler:
         """Return a copy with the rms displacement, per species and axis, of ``configurations``.
 
@@ -72,10 +62,6 @@ class MatchedRandomSampler:
             Name recorded in the copy; the set's own name where empty.
         """
         return replace(self, match=match or configurations.name, rms_A=species_rms(configurations))
-
-    def sample(self, reference: Phonons | Crystal, n: int, seed: int) -> Configurations:
-        """Return samples 0 … n − 1; sample i depends on (seed, i) only."""
-        return self.sample_at(reference, indices_up_to(n), seed)
 
     def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
         """Return the samples with these indices."""

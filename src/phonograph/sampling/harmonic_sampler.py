@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from phonograph.sampling.laws import Moments, indices_up_to, partnerless, require_phonons
+from phonograph.sampling.laws import ByIndex, Moments, partnerless, require_phonons
 from phonograph.sampling.soft_modes import HarmonicOptions, ModeLaw, ThermalOptions, mode_law
-from phonograph.types import Configurations, Crystal, Phonons
+from phonograph.types import Crystal, Phonons
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModeSampler(ThermalOptions, ABC):
+class ModeSampler(ThermalOptions, ByIndex):
     """A law of displacements at a temperature, made from the modes of the supercell."""
 
     kind: ClassVar[str]
 
-    @property
-    def stride(self) -> int:
-        """Number of consecutive samples that share one random stream."""
-        return 1
-
-    @property
-    def period(self) -> int:
-        """1: every sample obeys the same law."""
-        return 1
-
-    def sample(self, reference: Phonons | Crystal, n: int, seed: int) -> Configurations:
-        """Return samples 0 … n − 1; sample i depends on (seed, i) only."""
-        return self.sample_at(reference, indices_up_to(n), seed)
-
     @abstractmethod
     def law(self, reference: Phonons | Crystal) -> ModeLaw:
         """Return modes and variances after the soft-mode policy and the amplitude guard."""
-
-    @abstractmethod
-    def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
-        """Return the samples with these indices."""
 
     @abstractmethod
     def moments(self, reference: Phonons | Crystal) -> Moments:

@@ -104,10 +104,13 @@ def match_labels(
     places = (np.arange(n) + stream(seed, "match-labels").random(n)) / n
     wanted = np.quantile(target, places)
     _, given = linear_sum_assignment((wanted[:, None] - labels[None]) ** 2)
-    test = ks_2samp(labels[given], target)
+    test = ks_2samp(labels[given], target, method="asymp")
     positions = np.sort(labelled[given])
     gap = float(np.abs(labels[given] - wanted).max())
     notes = _notes(pool, len(labels), n, float(test.statistic), float(test.pvalue), uncovered)
+    holes = np.size(target_values) - len(target)
+    if holes:
+        notes = (*notes, f"{holes} of {np.size(target_values)} target labels are holes and are left out")
     return LabelMatch(
         configurations=replace(
             in_order([pool], positions), name=name or f"{pool.name}-matched", warnings=(*pool.warnings, *notes)

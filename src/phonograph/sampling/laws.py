@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -78,6 +79,28 @@ class IndexedSampler(Protocol):
     def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
         """Return the samples with these indices, in this order."""
         ...
+
+
+class ByIndex(ABC):
+    """Samples 0 … n − 1 from samples by index; unless a law says otherwise each has its own stream, and all one law."""
+
+    @property
+    def stride(self) -> int:
+        """Number of consecutive samples that share one random stream."""
+        return 1
+
+    @property
+    def period(self) -> int:
+        """Number of samples after which the sampler's own settings repeat."""
+        return 1
+
+    def sample(self, reference: Phonons | Crystal, n: int, seed: int) -> Configurations:
+        """Return samples 0 … n − 1; sample i depends on (seed, i), and on what the sampler was made from, only."""
+        return self.sample_at(reference, indices_up_to(n), seed)
+
+    @abstractmethod
+    def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
+        """Return the samples with these indices."""
 
 
 class ClaimingSampler(IndexedSampler, Protocol):
@@ -224,6 +247,7 @@ def pack(
     index = index_array(indices)
     count, size = len(index), len(crystal)
     displaced = frozen(displacements_A).reshape(count, size, 3)
+    stream = f"{sampler.kind}:{seed}:"
     return Configurations(
         name=sampler.kind,
         sampler=sampler.kind,
@@ -236,7 +260,7 @@ def pack(
         amplitude_A=np.full(count, np.nan) if amplitude_A is None else amplitude_A,
         fraction=np.full(count, np.nan),
         index=index,
-        group=tuple([f"{sampler.kind}:{seed}:{i}" for i in (index // sampler.stride).tolist()]),
+        group=tuple([f"{stream}{i}" for i in (index // sampler.stride).tolist()]),
         warnings=warnings,
         origin=origin_of(sampler, reference, seed, **settings),
     )

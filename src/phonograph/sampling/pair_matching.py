@@ -13,7 +13,7 @@ from phonograph.errors import ConfigurationError, DataError
 from phonograph.options import check_options, option
 from phonograph.sampling.controls import MatchedRandomSampler, species_rms
 from phonograph.sampling.distances import pair_codes, pair_name
-from phonograph.sampling.laws import indices_up_to, pack, supercell_of
+from phonograph.sampling.laws import ByIndex, pack, supercell_of
 from phonograph.types import Configurations, Crystal, FloatArray, IntArray, Phonons
 
 SHELL_WIDTH_A = 0.1
@@ -56,7 +56,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairMatchedSampler:
+class PairMatchedSampler(ByIndex):
     """Random displacements with the interatomic distances of another set: the control for its pair-distance histogram.
 
     Sample i starts from a draw of ``matched-random`` and is moved until the sorted distances of every kind of pair
@@ -86,23 +86,9 @@ class PairMatchedSampler:
     def __post_init__(self) -> None:
         check_options(self)
 
-    @property
-    def stride(self) -> int:
-        """1: every sample has its own stream."""
-        return 1
-
-    @property
-    def period(self) -> int:
-        """1: every sample obeys the same law."""
-        return 1
-
     def matched_to(self, configurations: Configurations, match: str = "") -> PairMatchedSampler:
         """Return a copy that matches ``configurations``, under the name ``match`` (its own where empty)."""
         return dataclasses.replace(self, match=match or configurations.name, target=configurations)
-
-    def sample(self, reference: Phonons | Crystal, n: int, seed: int) -> Configurations:
-        """Return samples 0 … n − 1; sample i depends on (seed, i) and the target only."""
-        return self.sample_at(reference, indices_up_to(n), seed)
 
     def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
         """Return the samples with these indices."""

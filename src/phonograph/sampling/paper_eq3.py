@@ -103,8 +103,8 @@ class PaperEq3Sampler(HarmonicSampler):
             )
         if self.count == "atoms":
             notes.append(
-                f"N counts the {len(constants.unitcell)} atoms of the unit cell instead of the {_cells(constants)} "
-                f"cells: every variance is multiplied by {_cells(constants) / len(constants.unitcell):.3g}"
+                f"N counts atoms of the unit cell ({len(constants.unitcell)}) instead of cells ({_cells(constants)}): "
+                f"every variance is multiplied by {_cells(constants) / len(constants.unitcell):.3g}"
             )
         return tuple(notes)
 

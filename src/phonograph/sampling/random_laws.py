@@ -12,8 +12,8 @@ from phonograph.errors import ConfigurationError, DataError
 from phonograph.options import check_options, option
 from phonograph.sampling.laws import (
     UNIFORM_KURTOSIS,
+    ByIndex,
     Moments,
-    indices_up_to,
     pack,
     supercell_of,
     uniform_draws,
@@ -22,7 +22,7 @@ from phonograph.types import Configurations, Crystal, Phonons
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniformSampler:
+class UniformSampler(ByIndex):
     """Every coordinate of every atom gets an independent uniform displacement about ``centre`` · a, width set by a.
 
     Amplitudes are taken in turn: sample i has ``amplitudes_A[i % len(amplitudes_A)]``, so that each amplitude gets an
@@ -43,18 +43,9 @@ class UniformSampler:
             )
 
     @property
-    def stride(self) -> int:
-        """1: every sample has its own stream."""
-        return 1
-
-    @property
     def period(self) -> int:
         """Number of amplitudes that samples take in turn."""
         return len(self.amplitudes_A)
-
-    def sample(self, reference: Phonons | Crystal, n: int, seed: int) -> Configurations:
-        """Return samples 0 … n − 1; sample i depends on (seed, i) only."""
-        return self.sample_at(reference, indices_up_to(n), seed)
 
     def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
         """Return the samples with these indices."""

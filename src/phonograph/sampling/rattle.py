@@ -10,7 +10,7 @@ import numpy as np
 
 from phonograph.errors import ConfigurationError
 from phonograph.options import check_options, option
-from phonograph.sampling.laws import blocks_of, indices_up_to, normal_draws, pack, supercell_of, uniform_draws
+from phonograph.sampling.laws import ByIndex, blocks_of, normal_draws, pack, supercell_of, uniform_draws
 from phonograph.types import Configurations, Crystal, FloatArray, IntArray, Phonons
 
 WIDTHS = 4.0
@@ -18,7 +18,7 @@ WIDTHS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class RattleSampler:
+class RattleSampler(ByIndex):
     """Monte Carlo rattling: many small random moves of one atom at a time that keep a minimum distance.
 
     In each of ``n_iterations`` sweeps every atom in turn is offered a Gaussian step of ``rattle_std_A`` per axis.  The
@@ -54,20 +54,6 @@ class RattleSampler:
 
     def __post_init__(self) -> None:
         check_options(self)
-
-    @property
-    def stride(self) -> int:
-        """1: every sample has its own stream."""
-        return 1
-
-    @property
-    def period(self) -> int:
-        """1: every sample obeys the same law."""
-        return 1
-
-    def sample(self, reference: Phonons | Crystal, n: int, seed: int) -> Configurations:
-        """Return samples 0 … n − 1; sample i depends on (seed, i) only."""
-        return self.sample_at(reference, indices_up_to(n), seed)
 
     def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
         """Return the samples with these indices; those of a block are moved together, each by its own draws."""

@@ -13,7 +13,7 @@ import numpy as np
 from phonograph.errors import ConfigurationError
 from phonograph.lattice import normal_modes
 from phonograph.options import check_options, option
-from phonograph.sampling.laws import indices_up_to, pack, supercell_of
+from phonograph.sampling.laws import ByIndex, pack, supercell_of
 from phonograph.series import correlation_time
 from phonograph.streams import stream
 from phonograph.types import (
@@ -78,7 +78,7 @@ class Snapshots:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnapshotSampler:
+class SnapshotSampler(ByIndex):
     """Frames of a molecular dynamics run: classical, anharmonic, and correlated in time.
 
     Sample i is frame π(i), with π a fixed order (van der Corput's, from an offset that the seed gives) that spreads
@@ -123,16 +123,6 @@ class SnapshotSampler:
     def __post_init__(self) -> None:
         check_options(self)
 
-    @property
-    def stride(self) -> int:
-        """1: every sample is a frame of its own."""
-        return 1
-
-    @property
-    def period(self) -> int:
-        """1: every sample obeys the same law."""
-        return 1
-
     def prepared(self, reference: Phonons | Crystal) -> SnapshotSampler:
         """Return a copy with displacements about ``reference`` and blocks; itself where that was done.
 
@@ -145,13 +135,10 @@ class SnapshotSampler:
             return self
         if self.trajectory is None:
             raise ConfigurationError(
-                "sampler 'md-snapshots' needs a trajectory; give its file, or pass it as trajectory"
+                "sampler 'md-snapshots' needs a trajectory; name its file in the configuration, or in Python pass "
+                "trajectory=read_trajectory(FILE)"
             )
         return dataclasses.replace(self, snapshots=_made_ready(self, self.trajectory, reference))
-
-    def sample(self, reference: Phonons | Crystal, n: int, seed: int) -> Configurations:
-        """Return samples 0 … n − 1; sample i depends on (seed, i) only."""
-        return self.sample_at(reference, indices_up_to(n), seed)
 
     def sample_at(self, reference: Phonons | Crystal, indices: Sequence[int], seed: int) -> Configurations:
         """Return the samples with these indices."""

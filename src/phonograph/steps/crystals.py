@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phonograph.errors import ConfigurationError, DataError
+from phonograph.errors import ConfigurationError, DataError, UserError
 from phonograph.files.configurations import (
     load_certificate,
     load_configurations,
@@ -108,17 +109,29 @@ def _sampled(context: Context, phonons: Phonons | None) -> list[Configurations]:
         if isinstance(sampler, SnapshotSampler):
             sampler = _with_trajectory(context, sampler, phonons.supercell)
         seed = context.seed("sampling", item.name)
-        made[item.name] = sample(
-            phonons,
-            sampler,
-            item.n,
-            seed,
-            name=item.name,
-            composition=item.composition,
-            renormalise=partial(phonons_at_temperature, context, phonons),
-        )
+        with _about_set(item.name):
+            made[item.name] = sample(
+                phonons,
+                sampler,
+                item.n,
+                seed,
+                name=item.name,
+                composition=item.composition,
+                renormalise=partial(phonons_at_temperature, context, phonons),
+            )
     require_same_blocks(made.values())
     return [made[item.name] for item in context.config.sampling.sets]
+
+
+@contextmanager
+def _about_set(name: str) -> Iterator[None]:
+    """Name the set in the sentence of an error: a configuration has many, and a law does not know whose it is."""
+    try:
+        yield
+    except UserError as error:
+        if f"set {name!r}" in str(error):
+            raise
+        raise type(error)(f"set {name!r}: {error}") from error
 
 
 def _with_trajectory(context: Context, sampler: SnapshotSampler, supercell: Crystal) -> SnapshotSampler:

@@ -60,10 +60,23 @@ def phonons_step(context: Context, result: RunResult) -> RunResult:
         make=make,
         load=load_phonons,
     )
-    if phonons.audit is not None and not context.folder.only_load:
-        for line in audit_lines(phonons.audit):
+    if not context.folder.only_load:
+        for line in told(phonons):
             context.say(line)
     return replace(result, phonons=phonons)
+
+
+def told(phonons: Phonons) -> list[str]:
+    """Return what the run prints about its phonons: what the route found, and the audit of what is sampled."""
+    if phonons.temperature_K is None:
+        return audit_lines(phonons.audit) if phonons.audit is not None else []
+    route = f"{phonons.method}, {phonons.temperature_K:g} K"
+    verdict = {None: "", True: ", converged", False: ", not converged"}[phonons.converged]
+    lowest, error = phonons.frequencies_THz[0], phonons.frequency_error_THz[0]
+    harmonic = phonons.harmonic_frequencies_THz[0]
+    found = f"lowest mode {lowest:.3f} ± {error:.3f} THz (harmonic {harmonic:.3f} THz)"
+    audit = audit_lines(phonons.audit, of=route) if phonons.audit is not None else []
+    return [f"{route}{verdict}: {found}", *audit]
 
 
 def _files(path: Path) -> list[Path]:

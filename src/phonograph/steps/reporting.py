@@ -59,7 +59,7 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any], con
         curve=result.curve,
         target=config.training.targets[0],
         warnings=(*all_warnings(result), *_outdated(context)),
-        limits=_limits(context),
+        limits=_limits(context) if result.curve is not None else (),
         manifest=manifest,
         config_toml=config_toml,
         citations=works(_cited(context)),

@@ -18,6 +18,8 @@ from phonograph.report.words import fixed, number, plural, property_name, senten
 _DOI = re.compile(r"\b10\.\d{4,9}/[^\s<>\"'&]*[^\s<>\"'&.,;)]")
 MOST_WARNINGS = 6
 """More warnings of one room are folded below these."""
+GAUSSIAN = ("thermal", "sobol", "debye")
+"""Samplers whose law is Gaussian."""
 _TOML = re.compile(r"(?P<t>^\s*\[.*\]\s*$)|(?P<c>^\s*#.*$)", re.MULTILINE)
 
 
@@ -53,20 +55,19 @@ def _physics_limits(material: ReportMaterial) -> list[str]:
         for engine in dict.fromkeys(column.engine for column in labels.columns if column.engine):
             names = [property_name(column.name) for column in labels.columns if column.engine == engine]
             found.append(f"{sentence_case(', '.join(names))}: computed by {engine}. {engine_limit(engine)}".strip())
-    if phonons is not None:
+    if phonons is not None and (material.sets or material.curve is not None):
         atoms = len(phonons.supercell)
         found.append(
             f"Vibrations of longer wavelength than the {atoms}-atom supercell are not sampled, and long-range "
             "electric fields (LO–TO splitting) are left out of the displacements."
         )
+    if material.curve is not None or any(item.sampler in GAUSSIAN for item in material.sets):
         found.append(
-            "Displacements follow a Gaussian law around the given sites: correlations beyond second order are not "
-            "in it."
+            "Thermal displacements follow a Gaussian law around the given sites: correlations beyond second order are "
+            "not in it."
         )
-        if phonons.converged is False:
-            found.append(
-                "The renormalised force constants did not pass their convergence test; see the rounds in part 2."
-            )
+    if phonons is not None and phonons.converged is False:
+        found.append("The renormalised force constants did not pass their convergence test; see the rounds in part 2.")
     if _one_lattice(material):
         found.append(
             "All configurations of a composition share one lattice: thermal expansion is not in any number above."

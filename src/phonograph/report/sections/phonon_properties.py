@@ -161,7 +161,7 @@ def displacements(result: Phonons, figure_number: str) -> Markup | None:
     caption = (
         "Root mean square displacement of an atom along one axis, averaged over the axes and the atoms of a species, "
         "with quantum statistics, summed over the same mesh. A supercell holds its commensurate wave vectors only, so "
-        "sampled displacements are a little different: their own are in the section on displaced structures."
+        "sampled displacements are a little different: their own are in part 3."
     )
     rows = [
         [number(float(t), 4), *(fixed(float(values[place]), 4) for values in rms.values())]
@@ -190,13 +190,22 @@ def line_widths(result: Phonons, figure_number: str) -> Markup | None:
     )
     chart.rule(y=0.0)
     chart.error_bars(frequency, width[known], error[known], BLUE, width=1.0)
-    chart.dots(frequency, width[known], BLUE, radius=2.4)
+    bound = ~np.isfinite(error[known])
+    chart.dots(frequency[~bound], width[known][~bound], BLUE, radius=2.4)
+    chart.diamonds(frequency[bound], width[known][bound], BLUE, radius=4.0)
     lost = int((~known).sum())
-    caption = "Full width at half maximum of each mode's line against its frequency; bars: one standard error." + (
-        f" {lost} of {len(width)} modes have no line that could be fitted." if lost else ""
+    caption = (
+        "Full width at half maximum of each mode's line against its frequency; bars: one standard error."
+        + (" Open diamonds are upper bounds: lines narrower than 1/duration." if bound.any() else "")
+        + (f" {lost} of {len(width)} modes have no line that could be fitted." if lost else "")
     )
     rows = [
-        [str(mode + 1), fixed(float(f), 3), fixed(float(w), 4), fixed(float(e), 4)]
+        [
+            str(mode + 1),
+            fixed(float(f), 3),
+            fixed(float(w), 4),
+            "upper bound" if np.isfinite(w) and not np.isfinite(e) else fixed(float(e), 4),
+        ]
         for mode, (f, w, e) in enumerate(zip(result.frequencies_THz, width, error, strict=True))
     ]
     numbers = table(["mode", "frequency (THz)", "width (THz)", "standard error (THz)"], rows, words=0)

@@ -78,7 +78,18 @@ def _lead(result: Phonons) -> Markup:
     }.get(result.method, f" in {plural(len(result.rounds), 'round')}" if result.rounds else "")
     verdict = {True: "; the loop converged", False: "; the loop did not converge", None: ""}[result.converged]
     start = f"{harmonic}. " if _compared(result) else "No harmonic phonons were computed. "
-    return join(start, f"{sentence_case(_after(result))}{route} the lowest mode is at {after} THz{verdict}.")
+    return join(
+        start, f"{sentence_case(_after(result))}{route} the lowest mode is at {after} THz{verdict}.", _curvature(result)
+    )
+
+
+def _curvature(result: Phonons) -> str:
+    """Return the sentence about the curvature of the free energy, empty where there is none."""
+    if result.curvature_frequencies_THz is None or result.curvature_errors_THz is None:
+        return ""
+    lowest, error = float(result.curvature_frequencies_THz[0]), float(result.curvature_errors_THz[0])
+    verdict = "stability is undecided" if abs(lowest) <= 2.0 * error else "stable" if lowest > 0 else "not stable"
+    return f" The curvature of the free energy has its lowest mode at {plus_minus(lowest, error)} THz: {verdict}."
 
 
 def _harmonic_words(before: FloatArray) -> str:
@@ -206,11 +217,15 @@ def _mode_chart(result: Phonons, index: FloatArray, part: slice, title: str) -> 
 
 def _mode_table(result: Phonons) -> Markup:
     columns = [values for _, values, _, _ in _shown(result)] + [result.frequency_error_THz]
+    head = ["mode", *(f"{name} (THz)" for name, *_ in _shown(result)), "standard error (THz)"]
+    if result.curvature_frequencies_THz is not None and result.curvature_errors_THz is not None:
+        columns += [result.curvature_frequencies_THz, result.curvature_errors_THz]
+        head += ["curvature of the free energy (THz)", "its standard error (THz)"]
     rows = [
         [str(place), *(fixed(float(value), 3) for value in row)]
         for place, row in enumerate(zip(*columns, strict=True), 1)
     ]
-    return table(["mode", *(f"{name} (THz)" for name, *_ in _shown(result)), "standard error (THz)"], rows, words=0)
+    return table(head, rows, words=0)
 
 
 def _convergence(result: Phonons) -> Markup:
