@@ -127,8 +127,8 @@ def _refuse_of_other_routes(key: str, route: str, where: str) -> None:
     others = [name for name, known in names.items() if key in known]
     if key not in names[route] and others:
         raise ConfigurationError(
-            f"[{where}] {key} is an option of route = {' and '.join(map(repr, others))}, not of {route!r}, whose options "
-            f"are {', '.join(sorted(names[route]))}; leave it out"
+            f"[{where}] {key} is an option of route = {' and '.join(map(repr, others))}, not of {route!r}, whose "
+            f"options are {', '.join(sorted(names[route]))}; leave it out"
         )
 
 

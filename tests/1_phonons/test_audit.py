@@ -17,7 +17,7 @@ from phonograph.errors import DataError
 from phonograph.files.force_constants import read_force_constants
 from phonograph.files.phonons import save_phonons
 from phonograph.phonons import CalculatorForces, compute_phonons
-from phonograph.phonons.audit import audit, audit_warnings
+from phonograph.phonons.audit import audit, audit_warnings, raw_audit
 from phonograph.phonons.harmonic import supercell_of
 from phonograph.types import Crystal, ForceConstants, Origin
 from phonograph.units import THZ_PER_SQRT_EV_PER_A2_AMU
@@ -320,3 +320,10 @@ def test_a_run_prints_the_audit(tmp_path, capsys):
         assert "audit of the force constants; nothing is repaired" in printed
         assert "acoustic sum rule" in printed
         assert "no imaginary modes at the 8 commensurate wave vectors" in printed
+
+
+def test_the_sum_rule_holds_for_rows_and_for_columns():
+    values = np.zeros((3, 3, 3, 3))
+    values[0, 1], values[0, 2] = 0.2 * np.eye(3), -0.2 * np.eye(3)
+    for given in (values, values.transpose(1, 0, 3, 2)):
+        assert raw_audit(given).sum_rule_eV_per_A2 == pytest.approx(0.2)

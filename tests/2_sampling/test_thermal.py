@@ -348,3 +348,14 @@ def test_impossible_options_are_refused(options):
 def test_a_bare_crystal_has_no_thermal_law(silver_salt):
     with pytest.raises(PhysicsError, match="needs phonons"):
         sample(silver_salt.supercell, ThermalSampler(), 2, 0, name="phonon")
+
+
+@pytest.mark.parametrize(("made_with", "told"), [("classical", True), ("quantum", False)])
+def test_classical_force_constants_sampled_quantum_are_told(silver_salt, made_with, told):
+    origin = replace(silver_salt.origin, settings={"measured": {"statistics": made_with}})
+    notes = (
+        ThermalSampler(temperature_K=300.0)
+        .sample(replace(silver_salt, temperature_K=300.0, origin=origin), 1, 0)
+        .warnings
+    )
+    assert any("with classical motion are sampled with quantum statistics" in note for note in notes) == told

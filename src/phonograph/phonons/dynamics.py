@@ -49,6 +49,10 @@ class MolecularDynamics:
     all velocities together and hardly disturbs the motion of a mode; ``"langevin"`` widens every line by its friction;
     ``"none"`` conserves the energy.
 
+    Of these only ``"langevin"`` moves energy between modes.  Where anharmonicity hardly couples them, the others leave
+    each mode with the energy that it has at the start, for times that blocks of one run do not see: error bars are then
+    too small.  Repeat such a run with other seeds, or use ``"langevin"`` and regression.
+
     Raises
     ------
     ConfigurationError

@@ -147,12 +147,20 @@ def _another_temperature(phonons: Phonons, options: HarmonicOptions) -> str:
 
 def _temperature_notes(phonons: Phonons, options: ThermalOptions) -> tuple[str, ...]:
     made_for = phonons.temperature_K
-    if made_for is None or renormalised_at(phonons, options.temperature_K):
+    if made_for is None:
         return ()
-    return (
-        f"force constants renormalised at {made_for:g} K are sampled at {options.temperature_K:g} K; "
-        "their temperature dependence is neglected",
-    )
+    notes = []
+    if not renormalised_at(phonons, options.temperature_K):
+        notes.append(
+            f"force constants renormalised at {made_for:g} K are sampled at {options.temperature_K:g} K; "
+            "their temperature dependence is neglected"
+        )
+    made_with = dict(phonons.origin.settings.get("measured", {})).get("statistics", options.statistics)
+    if made_with != options.statistics:
+        notes.append(
+            f"force constants renormalised with {made_with} motion are sampled with {options.statistics} statistics"
+        )
+    return tuple(notes)
 
 
 def _stillness_notes(modes: Modes, options: ThermalOptions) -> tuple[str, ...]:

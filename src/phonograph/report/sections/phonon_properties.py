@@ -107,8 +107,8 @@ def _thermal_caption(result: Phonons, found: PhononProperties) -> str:
         else ""
     )
     return (
-        f"Quantum-harmonic sums over a {mesh} mesh, per primitive cell of {plural(found.atoms, 'atom')} (a mole of primitive "
-        f"cells on the right).{fixed_constants}{left_out}"
+        f"Quantum-harmonic sums over a {mesh} mesh, per primitive cell of {plural(found.atoms, 'atom')} (a mole of "
+        f"primitive cells on the right).{fixed_constants}{left_out}"
     )
 
 
