@@ -50,11 +50,9 @@ SHIPPED = Path(__file__).parent / "data" / "dynamics"
 
 def crystal_of(name: str) -> Crystal:
     made = cubic_antiperovskite(LATTICES_A[name])
-    return (
-        dataclasses.replace(made, numbers=np.where(made.numbers == 35, 53, made.numbers), title=name)
-        if (name == "Ag3SI")
-        else made
-    )
+    numbers = np.where(made.numbers == 35, 53, made.numbers) if name == "Ag3SI" else made.numbers
+    # A new crystal, not a changed one: masses follow the elements.
+    return Crystal(cell_A=made.cell_A, positions_A=made.positions_A, numbers=numbers, title=name)
 
 
 def finished(folder: Path) -> Phonons | None:

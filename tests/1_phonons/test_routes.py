@@ -27,7 +27,8 @@ from phonograph.phonons.fit import SymmetricFit, free_directions
 from phonograph.phonons.harmonic import supercell_of
 from phonograph.phonons.law import thermal_law
 from phonograph.phonons.levels import from_levels, levels_of, strongest_mixing, symmetrised
-from phonograph.phonons.projection import project
+from phonograph.phonons.lines import Line
+from phonograph.phonons.projection import equipartition_warnings, project
 from phonograph.phonons.regression import regress
 from phonograph.phonons.routes import kinetic_temperature
 from phonograph.phonons.third_order import ThirdOrderFit
@@ -124,6 +125,32 @@ def test_lines_carry_the_kinetic_energy_of_their_modes(toy):
     assert kinetic == pytest.approx(kinetic_temperature(trajectory), rel=0.05)
     ratios = [a.power / b.power for a, b in zip(moved.lines, found.lines, strict=True)]
     assert np.median(ratios) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(("energy", "told"), [(1.0, False), (0.6, True), (1.6, True)])
+def test_modes_that_do_not_share_their_energy_are_told(energy, told):
+    """As where masses are wrong, or where a thermostat scales all velocities of modes that hardly couple."""
+    rng = np.random.default_rng(3)
+    levels = tuple(np.arange(3 * k, 3 * k + 3) for k in range(8))
+    signals = rng.normal(size=(4000, 24))
+    signals[:, 6:9] *= np.sqrt(energy)
+    lines = [
+        Line(
+            frequency_THz=2.0 + k,
+            frequency_error_THz=0.1,
+            width_THz=0.2,
+            width_error_THz=0.1,
+            power=1.0,
+            share=1.0,
+            misfit=0.5,
+        )
+        for k in range(8)
+    ]
+    found = equipartition_warnings(signals, lines, levels)
+    assert len(found) == told
+    if told:
+        assert "1 of 8 levels" in found[0]
+        assert "at 4.00 THz" in found[0]
 
 
 def test_regression_of_harmonic_forces_is_exact_and_needs_no_start(toy):

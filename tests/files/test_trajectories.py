@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -394,6 +395,16 @@ def test_rounded_lattice_vectors_are_told_and_do_not_move_atoms(salt):
     found = matched(run, crystal)
     np.testing.assert_allclose(displacements(found, crystal), at_rest(moved, crystal.masses_amu), atol=1e-12)
     assert "lattice vectors of the trajectory differ" in found.warnings[0]
+
+
+def test_other_masses_are_told(salt):
+    crystal, moved, _ = salt
+    run = changed(crystal, positions_A=crystal.positions_A + moved)
+    assert not any("masses" in sentence for sentence in matched(run, crystal).warnings)
+    heavy = replace(run, masses_amu=np.where(run.numbers == 17, 36.966, run.masses_amu))
+    found = matched(heavy, crystal)
+    assert any("Cl: 36.966 and 35.4" in sentence for sentence in found.warnings)
+    np.testing.assert_array_equal(found.masses_amu, crystal.masses_amu)
 
 
 def test_another_order_other_elements_and_another_cell_are_refused(salt):

@@ -61,6 +61,9 @@ MIXING_WARNING = 0.3
 SHARE_WARNING = 0.7
 """A line that carries less than this share of its modes' power is told."""
 
+UNEQUAL_WARNING, UNEQUAL_ERRORS, UNEQUAL_BLOCKS = 0.25, 4.0, 8
+"""Levels whose kinetic energy is off the mean by more than this share and this many errors from blocks are told."""
+
 MOST_NAMED = 6
 
 
@@ -165,6 +168,7 @@ def project(
         warnings=(
             *own.warnings,
             *_mixing_warnings(mixing, [lines[place].frequency_THz for place in pair]),
+            *(() if differences else equipartition_warnings(signals, lines, levels)),
             *_line_warnings(lines, levels, len(signals) * step_ps),
         ),
     )
@@ -225,6 +229,26 @@ def _mixing_warnings(mixing: float, pair_THz: list[float]) -> tuple[str, ...]:
         f"modes of the force constants projected on move together at this temperature (correlation {mixing:.2f} "
         f"between those at {low:.2f} and {high:.2f} THz), so their eigenvectors are not those of the vibrations; "
         "project on force constants of the regression or of the self-consistent loop instead.",
+    )
+
+
+def equipartition_warnings(signals: FloatArray, lines: list[Line], levels: tuple[IntArray, ...]) -> tuple[str, ...]:
+    """Say so where modes have not shared their energy: a thermostat that scales all velocities cannot make them."""
+    blocks = np.array([(block**2).mean(axis=0) for block in np.array_split(signals, UNEQUAL_BLOCKS)])
+    unequal = []
+    for line, level in zip(lines, levels, strict=True):
+        ratios = blocks[:, level].mean(axis=1) / blocks.mean()
+        off, error = float(ratios.mean()) - 1.0, float(ratios.std(ddof=1) / np.sqrt(UNEQUAL_BLOCKS))
+        if abs(off) > max(UNEQUAL_WARNING, UNEQUAL_ERRORS * error):
+            unequal.append((line.frequency_THz, 1.0 + off))
+    if not unequal:
+        return ()
+    named = ", ".join(f"{ratio:.2f} at {value:.2f} THz" for value, ratio in sorted(unequal)[:MOST_NAMED])
+    more = f" and {len(unequal) - MOST_NAMED} more" if len(unequal) > MOST_NAMED else ""
+    return (
+        f"{len(unequal)} of {len(lines)} levels hold another kinetic energy than the mean throughout the run ({named}"
+        f"{more}, in units of the mean): modes exchange energy too slowly for its length, and error bars do not know; "
+        'run longer, or with thermostat = "langevin".',
     )
 
 

@@ -18,6 +18,9 @@ MISPLACED = 1.5
 """Beyond this many times half the shortest distance of two sites an atom of the first frame is on another site; up to
 there it may be a mobile ion on its way, which is told but not refused."""
 
+SAME_MASS = 1.0e-3
+"""Masses that differ by more than this share are told."""
+
 MAX_CANDIDATES = 64
 """Origins that are tried when atoms are looked for in another order."""
 
@@ -75,7 +78,8 @@ def matched(trajectory: Trajectory, supercell: Crystal) -> Trajectory:
     Returns
     -------
     Trajectory
-        With the supercell's lattice.  Its warnings name a turned lattice, and atoms that leave their sites.
+        With the supercell's lattice and masses.  Its warnings name a turned lattice, other masses, and atoms that leave
+        their sites.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def matched(trajectory: Trajectory, supercell: Crystal) -> Trajectory:
     # One lattice vector per atom for the whole run, and one shift for all: frames follow each other without jumps.
     aligned = replace(turned, positions_A=turned.positions_A - (apart - near))
     moved = displacements(aligned, supercell)
-    notes += _hops(moved, supercell, reach)
+    notes += (*_mass_notes(trajectory, supercell), *_hops(moved, supercell, reach))
     velocities = aligned.velocities_A_per_ps
     if velocities is not None:
         velocities = velocities - _mass_mean(velocities, supercell.masses_amu)
@@ -137,6 +141,18 @@ def _check_elements(trajectory: Trajectory, supercell: Crystal) -> None:
     raise DataError(
         f"the trajectory holds other elements than the supercell {supercell.formula} of the force constants; "
         "give the trajectory of that supercell"
+    )
+
+
+def _mass_notes(trajectory: Trajectory, supercell: Crystal) -> tuple[str, ...]:
+    off = np.abs(trajectory.masses_amu / supercell.masses_amu - 1.0)
+    if off.max() <= SAME_MASS:
+        return ()
+    worst = int(off.argmax())
+    return (
+        f"masses of the trajectory are not those of the force constants ({supercell.symbols[worst]}: "
+        f"{trajectory.masses_amu[worst]:.3f} and {supercell.masses_amu[worst]:.3f} amu); those of the force constants "
+        "are used, so make sure that the atoms moved with them.",
     )
 
 
