@@ -98,7 +98,7 @@ def test_extended_xyz(run, images, tmp_path):
     found = read_trajectory(tmp_path / "md.extxyz")
     assert_same(found, run, 1e-7, ALL)
     assert found.time_step_fs is None
-    with pytest.raises(DataError, match="has a missing time step, and without it no frequency"):
+    with pytest.raises(DataError, match="has a missing time step, and without it neither frequencies"):
         require_time_step(found)
     for index, atoms in enumerate(images):
         atoms.info.update(time_fs=20.0 * index, temperature_K=300.0)

@@ -37,6 +37,7 @@ def parts_of(folder: Path) -> dict[str, Path]:
     }
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_settings_decide_what_is_reused(project: Path) -> None:
     config = project / "md.toml"
     config.write_text(CONFIG)
