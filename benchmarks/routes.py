@@ -24,10 +24,10 @@ import numpy as np
 
 import phonograph as pg
 from phonograph.files.phonons import load_phonons, save_phonons
-from phonograph.files.trajectories import load_part, save_part
+from phonograph.files.trajectories import load_part
 from phonograph.lattice import covariance, free_energy, mode_variance, normal_modes
-from phonograph.phonons.dynamics import Part, dynamics_parts
 from phonograph.phonons.routes import kinetic_temperature
+from phonograph.steps.phonons import continued
 from phonograph.testing import cubic_antiperovskite
 from phonograph.types import (
     Crystal,
@@ -88,24 +88,9 @@ def loop(output: Path, name: str, temperature_K: float, statistics: str) -> Phon
 def dynamics(output: Path, name: str, temperature_K: float) -> None:
     """Run molecular dynamics part by part; a killed run goes on from the last part."""
     folder = output / f"{name}-{temperature_K:g}K" / "md"
-    settings = dynamics_settings(temperature_K)
-    index, after = 0, None
-    while (found := load_part(folder, index)) is not None:
-        trajectory, state = found
-        after = Part(
-            trajectory=trajectory,
-            step=int(state["step"]),
-            positions_A=state["positions_A"],
-            momenta=state["momenta"],
-        )
-        index += 1
-    supercell = harmonic(output, name).supercell
-    seed = list(LATTICES_A).index(name)
-    for part in dynamics_parts(supercell, pg.CalculatorForces(), settings, seed=seed, after=after):
-        state = {"step": part.step, "positions_A": part.positions_A, "momenta": part.momenta}
-        save_part(folder, index, part.trajectory, state)
-        index += 1
-        tell(f"{folder}: step {part.step}")
+    supercell, seed = harmonic(output, name).supercell, list(LATTICES_A).index(name)
+    made = continued(folder, supercell, pg.CalculatorForces(), dynamics_settings(temperature_K), seed=seed)
+    tell(f"{folder}: {len(made)} frames")
 
 
 def dynamics_settings(temperature_K: float) -> pg.MolecularDynamics:

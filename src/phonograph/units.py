@@ -23,6 +23,9 @@ ANGULAR_PER_SQRT_EV_PER_A2_AMU = math.sqrt(ELEMENTARY_CHARGE_C / ATOMIC_MASS_KG)
 THZ_PER_SQRT_EV_PER_A2_AMU = ANGULAR_PER_SQRT_EV_PER_A2_AMU / (2.0 * math.pi) * 1.0e-12
 """THz per √(eV Å⁻² amu⁻¹)."""
 
+A_PER_PS = ANGULAR_PER_SQRT_EV_PER_A2_AMU * 1.0e-12
+"""Å/ps per √(eV/amu), ASE's unit of velocity."""
+
 EV_PER_THZ = 2.0 * math.pi * 1.0e12 * HBAR_EV_S
 """hν in eV for ν = 1 THz."""
 

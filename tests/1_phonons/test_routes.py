@@ -21,7 +21,6 @@ from phonograph.phonons import (
     molecular_dynamics,
 )
 from phonograph.phonons.curvature import third_order_of_modes
-from phonograph.phonons.dynamics import A_PER_PS
 from phonograph.phonons.evaluate import ForceField
 from phonograph.phonons.fit import SymmetricFit, free_directions
 from phonograph.phonons.harmonic import supercell_of
@@ -34,7 +33,7 @@ from phonograph.phonons.routes import kinetic_temperature
 from phonograph.phonons.third_order import ThirdOrderFit
 from phonograph.streams import stream
 from phonograph.types import Crystal, ForceConstants, Origin, Phonons, Trajectory, displacements, matched
-from phonograph.units import BOLTZMANN_EV_PER_K, THZ_PER_SQRT_EV_PER_A2_AMU
+from phonograph.units import A_PER_PS, BOLTZMANN_EV_PER_K, THZ_PER_SQRT_EV_PER_A2_AMU
 
 STEP_FS = 15.0
 

@@ -22,8 +22,9 @@ from phonograph.errors import DataError, InputFileError
 from phonograph.files.trajectories import save_part
 from phonograph.files.trajectory_readers import read_trajectory
 from phonograph.phonons import CalculatorForces
-from phonograph.phonons.dynamics import A_PER_PS, MolecularDynamics, dynamics_parts, molecular_dynamics
+from phonograph.phonons.dynamics import MolecularDynamics, dynamics_parts, molecular_dynamics
 from phonograph.types import Crystal, Trajectory, displacements, matched, require_time_step
+from phonograph.units import A_PER_PS
 
 SETTINGS = MolecularDynamics(temperature_K=300, time_step_fs=4, duration_ps=0.6, equilibration_ps=0.05, stride=5)
 FORCES = CalculatorForces(engine="emt")

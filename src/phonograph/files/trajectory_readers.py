@@ -30,7 +30,7 @@ from phonograph.files.trajectory_text import dump_frames, xdatcar_frames
 from phonograph.files.vasprun import parse_vasprun
 from phonograph.plain_json import read_json
 from phonograph.types import MAX_ATOMS, Crystal, FloatArray, IntArray, Origin, Trajectory, join_trajectories
-from phonograph.units import ANGULAR_PER_SQRT_EV_PER_A2_AMU
+from phonograph.units import A_PER_PS
 
 FORMATS = (
     "*.extxyz, *.xyz, *.traj, XDATCAR*, vasprun*.xml, *.lammpstrj, *.dump, dump.* (text also .gz, .xz), or a folder of "
@@ -41,7 +41,6 @@ FORMATS = (
 _ENERGIES = ("energy", "REF_energy", "free_energy")
 _PER_PS = {"velocities_A_per_ps": 1.0, "velocities_A_per_fs": 1000.0}
 _NO_UNIT = ("velocities", "velocity", "velo", "vel")
-_ASE_VELOCITY = ANGULAR_PER_SQRT_EV_PER_A2_AMU * 1.0e-12
 
 
 def trajectory_format(path: str | os.PathLike[str]) -> str | None:
@@ -218,7 +217,7 @@ def _extxyz_velocities(
     shape = (len(masses_amu), 3)
     momenta = _all(results, ("momenta",), shape)
     if momenta is not None:
-        return momenta / masses_amu[:, None] * _ASE_VELOCITY, ()
+        return momenta / masses_amu[:, None] * A_PER_PS, ()
     for name, factor in _PER_PS.items():
         values = _all(results, (name,), shape)
         if values is not None:
@@ -252,7 +251,7 @@ def _traj_frames(data: bytes, place: str) -> Frames:
         cells_A=_needed(items, "cell", (3, 3), place),
         numbers=numbers,
         positions_A=_needed(items, "positions", (len(numbers), 3), place),
-        velocities_A_per_ps=None if momenta is None else momenta / masses[:, None] * _ASE_VELOCITY,
+        velocities_A_per_ps=None if momenta is None else momenta / masses[:, None] * A_PER_PS,
         forces_eV_per_A=_stacked(items, "forces", (len(numbers), 3), place),
         energies_eV=_stacked(items, "energy", (), place),
         masses_amu=masses,

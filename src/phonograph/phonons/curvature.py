@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from phonograph.lattice import Modes, mode_variance, normal_modes
-from phonograph.phonons.fit import SymmetricFit, blocks_of_pairs
+from phonograph.phonons.fit import SymmetricFit, blocks_of_pairs, jackknife_error
 from phonograph.phonons.settings import Renormalisation
 from phonograph.phonons.third_order import MAX_ATOMS, MAX_PARAMETERS, ThirdOrderFit, too_many_parameters
 from phonograph.types import Crystal, FloatArray
@@ -142,7 +142,7 @@ class FreeEnergyCurvature:
         unbiased = count * found - (count - 1) * np.mean([part[1] for part in parts[1:]], axis=0)
         frequencies = normal_modes(values + unbiased, masses).frequencies_THz
         replicas = np.array([normal_modes(part[0] + part[1], masses).frequencies_THz for part in parts[1:]])
-        errors = np.sqrt((count - 1) / count * ((replicas - replicas.mean(axis=0)) ** 2).sum(axis=0))
+        errors = jackknife_error(replicas)
         return Curvature(
             values_eV_per_A2=values + unbiased,
             frequencies_THz=frequencies,

@@ -22,10 +22,7 @@ from phonograph.phonons.engines import Engine, engine_versions
 from phonograph.phonons.source import ForceSource, describe
 from phonograph.streams import stream
 from phonograph.types import Crystal, FloatArray, Origin, Progress, Trajectory, join_trajectories
-from phonograph.units import ANGULAR_PER_SQRT_EV_PER_A2_AMU
-
-A_PER_PS = ANGULAR_PER_SQRT_EV_PER_A2_AMU * 1.0e-12
-"""Å/ps per √(eV/amu), ASE's unit of velocity."""
+from phonograph.units import A_PER_PS
 
 FRAMES_PER_PART = 100
 """Frames between two points at which a killed run can go on."""

@@ -102,8 +102,13 @@ def jackknife_frequencies(
         keep = blocks != block
         values = fit(displacements_A[keep], forces_eV_per_A[keep], weights[keep])
         found.append(normal_modes(values, fit.supercell.masses_amu).frequencies_THz)
-    spread = np.array(found) - np.mean(found, axis=0)
-    return np.sqrt((len(names) - 1) / len(names) * (spread**2).sum(axis=0))
+    return jackknife_error(np.array(found))
+
+
+def jackknife_error(replicas: FloatArray) -> FloatArray:
+    """Return √((g − 1)/g Σ_b (x_b − x̄)²) over g replicas that lack one block each, along the first axis."""
+    count = len(replicas)
+    return np.asarray(np.sqrt((count - 1) / count * ((replicas - replicas.mean(axis=0)) ** 2).sum(axis=0)))
 
 
 def blocks_of_pairs(samples: int, blocks: int) -> IntArray:

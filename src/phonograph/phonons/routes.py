@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 from phonograph.errors import ConfigurationError, DataError
-from phonograph.phonons.dynamics import A_PER_PS
 from phonograph.phonons.evaluate import ForceField
 from phonograph.phonons.projection import project
 from phonograph.phonons.regression import regress
 from phonograph.phonons.renormalise import renormalise
 from phonograph.phonons.settings import ForceRegression, ModeProjection, Renormalisation
 from phonograph.types import Crystal, FloatArray, Progress, RenormalisationRound, Trajectory
-from phonograph.units import BOLTZMANN_EV_PER_K
+from phonograph.units import A_PER_PS, BOLTZMANN_EV_PER_K
 
 Route = Renormalisation | ModeProjection | ForceRegression
 """Settings of a route; their type says which."""

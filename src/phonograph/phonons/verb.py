@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.metadata
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +39,8 @@ from phonograph.types import (
     Phonons,
     Progress,
     Trajectory,
+    array_hash,
+    crystal_hash,
 )
 
 SAME_CRYSTAL_A = 1.0e-3
@@ -337,7 +338,7 @@ def _route_origin(
     unitcell = made.force_constants.unitcell if isinstance(made, Phonons) else made.unitcell
     inputs, settings = dict(before.inputs), dict(before.settings)
     if trajectory is not None:
-        inputs["trajectory"] = _hash_of(trajectory.cell_A, trajectory.numbers, trajectory.positions_A)
+        inputs["trajectory"] = array_hash(trajectory.cell_A, trajectory.numbers, trajectory.positions_A)
         settings["trajectory"] = dict(trajectory.origin.settings)
     settings |= {
         "method": found.method,
@@ -365,15 +366,7 @@ def _origin(
         seed=seed,
         inputs={
             **(inputs or {}),
-            "crystal": _hash_of(crystal.cell_A, crystal.positions_A, crystal.numbers, crystal.masses_amu),
+            "crystal": crystal_hash(crystal),
         },
         versions={**{package: importlib.metadata.version(package) for package in packages}, **versions},
     )
-
-
-def _hash_of(*arrays: FloatArray | IntArray) -> str:
-    """Return the SHA-256 of arrays."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

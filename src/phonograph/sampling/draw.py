@@ -12,11 +12,11 @@ import numpy as np
 
 from phonograph.errors import ConfigurationError, DataError
 from phonograph.sampling.composition import Substitution, substituted, vegard_cell
-from phonograph.sampling.laws import IndexedSampler, crystal_hash, indices_up_to, origin_of, plain_options, supercell_of
+from phonograph.sampling.laws import IndexedSampler, indices_up_to, origin_of, plain_options, supercell_of
 from phonograph.sampling.occupations import Occupation, composition_notes, occupation_table, occupations_of
 from phonograph.sampling.snapshots import SnapshotSampler
 from phonograph.sampling.soft_modes import HarmonicOptions, renormalised_at
-from phonograph.types import Configurations, Crystal, IntArray, Phonons, Progress, Sampler
+from phonograph.types import Configurations, Crystal, IntArray, Phonons, Progress, Sampler, crystal_hash
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}")
 """Names of sets become file names."""

@@ -7,7 +7,6 @@ with the number of samples, with the samples beside it, or with the process that
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -17,7 +16,7 @@ import numpy as np
 from phonograph.errors import ConfigurationError, PhysicsError
 from phonograph.lattice import Modes, displacement_product
 from phonograph.streams import each_block
-from phonograph.types import Configurations, Crystal, FloatArray, IntArray, Origin, Phonons
+from phonograph.types import Configurations, Crystal, FloatArray, IntArray, Origin, Phonons, array_hash, crystal_hash
 from phonograph.types.arrays import frozen
 
 BLOCK = 64
@@ -269,17 +268,21 @@ def pack(
 def origin_of(sampler: Any, reference: Phonons | Crystal, seed: int, **settings: Any) -> Origin:
     """Return where a set came from: the sampler's options, hashes of what it displaced, versions."""
     kind = getattr(sampler, "kind", type(sampler).__name__)
-    inputs = {"crystal": crystal_hash(supercell_of(reference))}
-    if isinstance(reference, Phonons):
-        values = np.ascontiguousarray(reference.force_constants.values_eV_per_A2)
-        inputs["force_constants"] = hashlib.sha256(values.tobytes()).hexdigest()
     return Origin(
         room="sampling",
         settings={"sampler": {"kind": kind, **plain_options(sampler)}, **settings},
         seed=int(seed),
-        inputs=inputs,
+        inputs=reference_hashes(reference),
         versions={"numpy": np.__version__},
     )
+
+
+def reference_hashes(reference: Phonons | Crystal) -> dict[str, str]:
+    """Return the hashes of what a set displaces: its crystal, and its force constants where it has any."""
+    hashes = {"crystal": crystal_hash(supercell_of(reference))}
+    if isinstance(reference, Phonons):
+        hashes["force_constants"] = array_hash(reference.force_constants.values_eV_per_A2)
+    return hashes
 
 
 def plain_options(settings: Any) -> dict[str, Any]:
@@ -295,14 +298,6 @@ def plain_options(settings: Any) -> dict[str, Any]:
         for name, (value, item) in values.items()
         if isinstance(value, Crystal) or not item.metadata.get("python_only", False)
     }
-
-
-def crystal_hash(crystal: Crystal) -> str:
-    """Return the SHA-256 of lattice, positions, elements and masses."""
-    digest = hashlib.sha256()
-    for array in (crystal.cell_A, crystal.positions_A, crystal.numbers, crystal.masses_amu):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def partnerless(index: IntArray | Sequence[int], stride: int) -> int:

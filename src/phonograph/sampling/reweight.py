@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from phonograph.errors import DataError, PhysicsError
 from phonograph.sampling.certificate import claimed_sampler
-from phonograph.sampling.laws import crystal_hash
+from phonograph.sampling.laws import reference_hashes
 from phonograph.sampling.mode_laws import SobolSampler
 from phonograph.sampling.soft_modes import ModeLaw, mode_law
 from phonograph.sampling.thermal import ThermalSampler
@@ -178,8 +177,7 @@ def _check_made_with(configurations: Configurations, made_with: Phonons) -> None
             f"set {configurations.name!r} holds other atoms than the supercell {crystal.formula} of its phonons; solid "
             "solutions cannot be reweighted, because every occupation has modes of its own"
         )
-    values = np.ascontiguousarray(made_with.force_constants.values_eV_per_A2)
-    recorded = {"crystal": crystal_hash(crystal), "force_constants": hashlib.sha256(values.tobytes()).hexdigest()}
+    recorded = reference_hashes(made_with)
     if {name: configurations.origin.inputs.get(name) for name in recorded} != recorded:
         raise DataError(
             f"set {configurations.name!r} was not sampled from the phonons given as made_with; give the phonons of its "

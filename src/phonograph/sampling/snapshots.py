@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,6 +22,7 @@ from phonograph.types import (
     IntArray,
     Phonons,
     Trajectory,
+    array_hash,
     displacements,
     first_frame,
     matched,
@@ -229,7 +229,7 @@ def _made_ready(sampler: SnapshotSampler, trajectory: Trajectory, reference: Pho
         numbers=trajectory.numbers,
         first=first,
         block=block,
-        sha256=hashlib.sha256(np.ascontiguousarray(trajectory.positions_A).tobytes()).hexdigest(),
+        sha256=array_hash(trajectory.positions_A),
         temperature_K=float("nan") if temperature is None else float(temperature),
         warnings=(),
     )

@@ -17,14 +17,14 @@ from phonograph.files.phonons import load_phonons, save_phonons
 from phonograph.files.structures import read_structure
 from phonograph.files.trajectories import load_part, save_part
 from phonograph.files.trajectory_readers import read_trajectory
-from phonograph.phonons import MolecularDynamics, compute_phonons, relax
+from phonograph.phonons import ForceSource, MolecularDynamics, compute_phonons, relax
 from phonograph.phonons.cells import as_supercell_matrix
 from phonograph.phonons.dynamics import Part, dynamics_parts
 from phonograph.phonons.engines import engine_versions
 from phonograph.phonons.harmonic import supercell_of
 from phonograph.steps.context import Context, RunResult, without_paths
 from phonograph.tables import to_table
-from phonograph.types import Crystal, FloatArray, Phonons, Trajectory, join_trajectories
+from phonograph.types import Crystal, FloatArray, Phonons, Progress, Trajectory, join_trajectories
 
 KEPT = "at_*/*"
 """Files of phonons at further temperatures in the room's folder; each temperature has a record of its own."""
@@ -167,8 +167,28 @@ def _run(context: Context, crystal: Crystal, settings: MolecularDynamics) -> Tra
     supercell = supercell_of(crystal, as_supercell_matrix(context.config.crystal.matrix, crystal))
     seed = context.seed("phonons", "molecular dynamics")
     folder = _folder(context, supercell, settings, seed)
+    made = continued(folder, supercell, forces, settings, seed=seed, progress=context.progress)
+    return replace(
+        made,
+        title=supercell.title,
+        origin=replace(
+            made.origin, settings={DYNAMICS: to_table(settings)}, seed=seed, versions=engine_versions(forces)
+        ),
+    )
+
+
+def continued(
+    folder: Path,
+    supercell: Crystal,
+    forces: ForceSource,
+    settings: MolecularDynamics,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> Trajectory:
+    """Return the run whose parts lie in ``folder``, after making and saving those that are not there yet."""
     parts, after = _finished(folder)
-    for part in dynamics_parts(supercell, forces, settings, seed=seed, after=after, progress=context.progress):
+    for part in dynamics_parts(supercell, forces, settings, seed=seed, after=after, progress=progress):
         state: dict[str, FloatArray | float] = {
             "step": part.step,
             "positions_A": part.positions_A,
@@ -177,14 +197,7 @@ def _run(context: Context, crystal: Crystal, settings: MolecularDynamics) -> Tra
         save_part(folder, len(parts), part.trajectory, state)
         parts.append(part.trajectory)
     # A run that was once longer holds more than is asked for.
-    made = join_trajectories([part for part in parts if part is not None]).frames(0, settings.frames)
-    return replace(
-        made,
-        title=supercell.title,
-        origin=replace(
-            made.origin, settings={DYNAMICS: to_table(settings)}, seed=seed, versions=engine_versions(forces)
-        ),
-    )
+    return join_trajectories([part for part in parts if part is not None]).frames(0, settings.frames)
 
 
 def _folder(context: Context, supercell: Crystal, settings: MolecularDynamics, seed: int) -> Path:

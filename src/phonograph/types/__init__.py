@@ -4,9 +4,17 @@ Units: Å, eV, amu, THz, K, GPa.  Lattice vectors are rows.  Positions are Carte
 (positive = tensile).  Arrays passed in are copied and made read-only.
 """
 
-from phonograph.types.arrays import MAX_ATOMS, MIN_DISTANCE_A, FloatArray, IntArray, Progress, read_only
+from phonograph.types.arrays import MAX_ATOMS, MIN_DISTANCE_A, FloatArray, IntArray, Progress, array_hash, read_only
 from phonograph.types.configurations import Certificate, Check, Configurations
-from phonograph.types.crystals import Crystal, ForceConstants, Origin, Phonons, RenormalisationRound, Spectrum
+from phonograph.types.crystals import (
+    Crystal,
+    ForceConstants,
+    Origin,
+    Phonons,
+    RenormalisationRound,
+    Spectrum,
+    crystal_hash,
+)
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
 from phonograph.types.labels import PROPERTY_UNITS, LabelColumn, Labels, join_labels
 from phonograph.types.networks import Epoch, Fitted, InputScaling, Split, Study, StudyRow, TargetScaling
@@ -71,6 +79,8 @@ __all__ = [
     "ThermalCurve",
     "ThermalPoint",
     "Trajectory",
+    "array_hash",
+    "crystal_hash",
     "displacements",
     "first_frame",
     "join_graphs",

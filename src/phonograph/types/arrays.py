@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,6 +78,14 @@ def _is_frozen(value: Any, dtype: type) -> bool:
             return False
         owner = owner.base
     return owner is None
+
+
+def array_hash(*arrays: NDArray[Any]) -> str:
+    """Return the SHA-256 of the content of arrays, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def set_field(value: Any, name: str, content: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from phonograph.errors import DataError
-from phonograph.types.arrays import FloatArray, IntArray, read_only, set_field
+from phonograph.types.arrays import FloatArray, IntArray, array_hash, read_only, set_field
 from phonograph.types.phonon_results import PhononAudit, PhononProperties
 
 
@@ -121,6 +121,11 @@ class Crystal:
     def fractional(self) -> FloatArray:
         """Positions in units of the lattice vectors, shape (n, 3), not wrapped."""
         return np.asarray(np.linalg.solve(self.cell_A.T, self.positions_A.T).T, dtype=np.float64)
+
+
+def crystal_hash(crystal: Crystal) -> str:
+    """Return the SHA-256 of lattice, positions, elements and masses."""
+    return array_hash(crystal.cell_A, crystal.positions_A, crystal.numbers, crystal.masses_amu)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
