@@ -15,7 +15,7 @@ from label_toys import copper, marked
 from phonograph.errors import InputFileError
 from phonograph.files.labels import load_labels
 from phonograph.labels import AseLabeller, EmtLabeller, label, open_store
-from phonograph.labels.pool import Job, WorkerPool
+from phonograph.labels.execution.pool import Job, WorkerPool
 from phonograph.labels.task import calculation
 
 
@@ -177,7 +177,7 @@ def task_of(toy: str) -> str:
 def test_a_worker_that_dies_unnoticed_loses_nothing(monkeypatch, toy_log):
     """If a worker is killed while the news of its job is on the way, pebble never reports that job."""
     monkeypatch.setenv("LABEL_TOY_SECONDS", "0.3")
-    monkeypatch.setattr("phonograph.labels.pool.LOST_S", 0.5)
+    monkeypatch.setattr("phonograph.labels.execution.pool.LOST_S", 0.5)
     pool = WorkerPool([task_of("Toy")], workers=1, timeout_s=600)
     jobs = [Job(name=place, labeller=0, crystal=crystal) for place, crystal in enumerate(copper(3).crystals())]
     finished = []

@@ -15,7 +15,7 @@ from label_toys import GapLabeller, HalfLabeller, configurations_of, copper, dis
 from phonograph.errors import ConfigurationError, DataError, MissingEngineError
 from phonograph.files.labels import load_labels, save_labels
 from phonograph.labels import AseLabeller, ChgnetLabeller, EmtLabeller, XtbLabeller, label, open_store
-from phonograph.labels.worker import label_safely
+from phonograph.labels.execution.worker import label_safely
 
 ENERGY, STRESS = "energy_eV_per_atom", "hydrostatic_stress_GPa"
 

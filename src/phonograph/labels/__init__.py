@@ -6,10 +6,10 @@ table in which every failure is a named hole.
 
 from __future__ import annotations
 
-from phonograph.labels.calculators import AseLabeller, ChgnetLabeller, EmtLabeller
+from phonograph.labels.engines.calculators import AseLabeller, ChgnetLabeller, EmtLabeller
+from phonograph.labels.engines.tight_binding import XtbLabeller
 from phonograph.labels.failures import FAILURES
 from phonograph.labels.store import LabelStore, open_store
-from phonograph.labels.tight_binding import XtbLabeller
 from phonograph.labels.verb import label
 
 __all__ = [

@@ -13,13 +13,18 @@ import numpy as np
 from phonograph.errors import MissingEngineError
 from phonograph.types import Crystal, FloatArray, LabelResult
 
-FAILURES = ("not_converged", "timeout", "crashed", "unphysical", "bad_input")
+FAILURES = ("not_converged", "timeout", "crashed", "unphysical", "engine_missing", "bad_input", "waiting")
 """Failure classes.
 
 ``not_converged``: self-consistency did not converge.  ``timeout``: no result within the time limit.  ``crashed``: the
 engine raised an exception or killed its process.  ``unphysical``: a value is not finite.  ``bad_input``: the engine
 cannot treat this structure (atoms on top of each other, unknown element, odd number of electrons for a gap).
+``engine_missing``: the program is not on the machine that should run it.  ``waiting``: the calculation's files are
+written and someone else runs it.  The last two are holes of this run only: they are tried again by every call.
 """
+
+PASSING = ("engine_missing", "waiting")
+"""Failure classes that say nothing about the structure and are therefore never stored as labels."""
 
 SHORTEST_PAIR_A = 0.5
 """No two nuclei of a solid come this close; engines return nonsense or crash, so they are not called."""
@@ -104,12 +109,27 @@ def _listed_distances(crystal: Crystal, limit_A: float) -> FloatArray:
     return np.asarray(neighbor_list("d", atoms, limit_A), dtype=np.float64)
 
 
-def checked(result: LabelResult, provides: Sequence[str]) -> LabelResult:
-    """Return ``result`` if it holds a finite number for every promised property, else a named failure."""
+def checked(
+    result: LabelResult, provides: Sequence[str], arrays: Sequence[str] = (), atoms: int | None = None
+) -> LabelResult:
+    """Return ``result`` if it holds a finite number for every promised property and array, else a named failure."""
     if result.failure:
         return failure(result.failure, result.message)
-    if set(result.values) != set(provides):
-        got = ", ".join(sorted(result.values)) or "nothing"
-        return failure("crashed", f"the engine promised {', '.join(provides)} and returned {got}")
+    if set(result.values) != set(provides) or set(result.arrays) != set(arrays):
+        got = ", ".join(sorted({*result.values, *result.arrays})) or "nothing"
+        return failure("crashed", f"the engine promised {', '.join((*provides, *arrays))} and returned {got}")
     wrong = [f"{name} = {result.values[name]}" for name in provides if not math.isfinite(result.values[name])]
-    return failure("unphysical", f"not finite: {', '.join(wrong)}") if wrong else result
+    wrong += [name for name in arrays if not np.isfinite(result.arrays[name]).all()]
+    if wrong:
+        return failure("unphysical", f"not finite: {', '.join(wrong)}")
+    expected = {name: shape for name, shape in _shapes(atoms).items() if name in arrays}
+    for name, shape in expected.items():
+        if np.shape(result.arrays[name]) != shape:
+            return failure("crashed", f"{name} must have shape {shape}; got {np.shape(result.arrays[name])}")
+    return result
+
+
+def _shapes(atoms: int | None) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that are known beforehand."""
+    per_atom = {} if atoms is None else {"forces_eV_per_A": (atoms, 3), "charges_e": (atoms,)}
+    return {**per_atom, "stress_GPa": (3, 3), **({} if atoms is None else {"magnetic_moments_muB": (atoms,)})}

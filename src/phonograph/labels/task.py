@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from phonograph.errors import ConfigurationError
-from phonograph.types import PROPERTY_UNITS, Crystal, Labeller
+from phonograph.types import ARRAY_UNITS, PROPERTY_UNITS, Crystal, Labeller
 
 LABEL_REVISION = 1
 """Raise it when what a built-in labeller stores changes meaning: old labels are then never mistaken for new ones."""
@@ -52,7 +52,11 @@ class Calculation:
     engine, settings, provides
         Engine text, settings as JSON, and property names.
     key
-        SHA-256 of class name, engine, settings, properties and :data:`LABEL_REVISION`.
+        SHA-256 of class name, engine, settings, properties, arrays, identity and :data:`LABEL_REVISION`.
+    arrays
+        Names of the arrays it returns besides the numbers.
+    cores, memory_GB
+        What one label needs.
     """
 
     task: str
@@ -60,6 +64,9 @@ class Calculation:
     settings: str
     provides: tuple[str, ...]
     key: bytes
+    arrays: tuple[str, ...] = ()
+    cores: int = 1
+    memory_GB: float = 0.5
 
 
 def calculation(labeller: Labeller) -> Calculation:
@@ -85,19 +92,43 @@ def calculation(labeller: Labeller) -> Calculation:
         raise ConfigurationError(f"labeller {kind} must name its engine and at least one property")
     for name in provides:
         property_unit(name)
+    arrays = tuple(getattr(labeller, "provides_arrays", ()))
+    for name in arrays:
+        if name not in ARRAY_UNITS:
+            raise ConfigurationError(f"array {name!r} of {kind} is not one of {', '.join(ARRAY_UNITS)}")
     plain = {item.name: getattr(labeller, item.name) for item in dataclasses.fields(cls) if item.init}
     try:
         settings = canonical_json(plain)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"the fields of {kind} must be plain values; {error}") from error
     task = canonical_json({"class": place, "settings": plain})
-    key = calculation_key(kind, engine, settings, provides)
-    return Calculation(task=task, engine=engine, settings=settings, provides=provides, key=key)
+    identity = labeller.identity() if hasattr(labeller, "identity") else {}
+    key = calculation_key(kind, engine, settings, provides, arrays, identity)
+    return Calculation(
+        task=task,
+        engine=engine,
+        settings=settings,
+        provides=provides,
+        key=key,
+        arrays=arrays,
+        cores=int(getattr(labeller, "cores", 1)),
+        memory_GB=float(getattr(labeller, "memory_GB", 0.5)),
+    )
 
 
-def calculation_key(labeller: str, engine: str, settings: str, provides: tuple[str, ...]) -> bytes:
+def calculation_key(
+    labeller: str,
+    engine: str,
+    settings: str,
+    provides: tuple[str, ...],
+    arrays: tuple[str, ...] = (),
+    identity: Mapping[str, Any] | None = None,
+) -> bytes:
     """Return the SHA-256 that names a calculation in the store."""
-    content = {"labeller": labeller, "engine": engine, "settings": settings, "provides": list(provides)}
+    content: dict[str, Any] = {"labeller": labeller, "engine": engine, "settings": settings, "provides": list(provides)}
+    # Calculations without them keep the names they had before these existed.
+    content |= {"arrays": list(arrays)} if arrays else {}
+    content |= {"identity": dict(identity)} if identity else {}
     return hashlib.sha256(canonical_json({**content, "revision": LABEL_REVISION}).encode()).digest()
 
 

@@ -17,11 +17,21 @@ from typing import Any
 import numpy as np
 
 from phonograph.errors import ConfigurationError, DataError
+from phonograph.labels.execution.pool import Job, Outcome, WorkerPool, count_workers
 from phonograph.labels.failures import failure
-from phonograph.labels.pool import Job, Outcome, WorkerPool, count_workers
 from phonograph.labels.store import Attempt, LabelStore, open_store
 from phonograph.labels.task import Calculation, StructureBytes, calculation, property_unit, structure_bytes
-from phonograph.types import Configurations, Crystal, LabelColumn, Labeller, LabelResult, Labels, Origin, Progress
+from phonograph.types import (
+    ZERO_GAP_EV,
+    Configurations,
+    Crystal,
+    LabelColumn,
+    Labeller,
+    LabelResult,
+    Labels,
+    Origin,
+    Progress,
+)
 
 COMMIT_S = 0.5
 COMMIT_SHARE = 0.05
@@ -29,9 +39,6 @@ COMMIT_SHARE = 0.05
 
 Labels that take longer than that are committed one by one, faster ones together.
 """
-
-ZERO_GAP_EV = 1e-3
-"""Gaps up to this are counted as zero in the warnings; the value itself is kept."""
 
 _EDGES = ("vbm_eV", "cbm_eV")
 

@@ -4,7 +4,17 @@ Units: Å, eV, amu, THz, K, GPa.  Lattice vectors are rows.  Positions are Carte
 (positive = tensile).  Arrays passed in are copied and made read-only.
 """
 
-from phonograph.types.arrays import MAX_ATOMS, MIN_DISTANCE_A, FloatArray, IntArray, Progress, array_hash, read_only
+from phonograph.types.arrays import (
+    MAX_ATOMS,
+    MIN_DISTANCE_A,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Progress,
+    array_hash,
+    read_only,
+)
+from phonograph.types.bands import Bands
 from phonograph.types.configurations import Certificate, Check, Configurations
 from phonograph.types.crystals import (
     Crystal,
@@ -16,7 +26,7 @@ from phonograph.types.crystals import (
     crystal_hash,
 )
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
-from phonograph.types.labels import PROPERTY_UNITS, LabelColumn, Labels, join_labels
+from phonograph.types.labels import ARRAY_UNITS, PROPERTY_UNITS, ZERO_GAP_EV, LabelColumn, Labels, join_labels
 from phonograph.types.networks import Epoch, Fitted, InputScaling, Split, Study, StudyRow, TargetScaling
 from phonograph.types.phonon_results import ImaginaryModes, PhononAudit, PhononProperties
 from phonograph.types.protocols import Explainer, GraphModel, Labeller, LabelResult, Sampler
@@ -35,10 +45,14 @@ from phonograph.types.trajectories import Trajectory, join_trajectories
 from phonograph.types.trajectory_match import displacements, first_frame, matched, require_time_step
 
 __all__ = [
+    "ARRAY_UNITS",
     "MAX_ATOMS",
     "MIN_DISTANCE_A",
     "PROPERTY_UNITS",
+    "ZERO_GAP_EV",
+    "Bands",
     "BondImportance",
+    "BoolArray",
     "Certificate",
     "Check",
     "Configurations",

@@ -14,6 +14,9 @@ from phonograph.errors import DataError
 FloatArray = NDArray[np.float64]
 
 
+BoolArray = NDArray[np.bool_]
+
+
 IntArray = NDArray[np.int64]
 
 

@@ -9,19 +9,47 @@ from types import MappingProxyType
 import numpy as np
 
 from phonograph.errors import DataError
-from phonograph.types.arrays import FloatArray, read_only, set_field
+from phonograph.types.arrays import BoolArray, FloatArray, read_only, set_field
 from phonograph.types.crystals import Origin
 
 PROPERTY_UNITS: Mapping[str, str] = MappingProxyType(
     {
         "energy_eV_per_atom": "eV/atom",
         "band_gap_eV": "eV",
+        "direct_gap_eV": "eV",
         "vbm_eV": "eV",
         "cbm_eV": "eV",
+        "vbm_mean_eV": "eV",
+        "cbm_mean_eV": "eV",
+        "fermi_level_eV": "eV",
         "hydrostatic_stress_GPa": "GPa",
+        "total_magnetic_moment_muB": "μB",
     }
 )
-"""The properties the built-in labellers provide, and their units."""
+"""The properties the built-in labellers provide, and their units.
+
+``vbm_mean_eV`` and ``cbm_mean_eV`` are means over the states that are degenerate in the static crystal.
+"""
+
+ARRAY_UNITS: Mapping[str, str] = MappingProxyType(
+    {
+        "forces_eV_per_A": "eV/Å",
+        "stress_GPa": "GPa",
+        "charges_e": "e",
+        "magnetic_moments_muB": "μB",
+        "eigenvalues_eV": "eV",
+        "occupations": "1",
+        "k_points": "1",
+        "k_weights": "1",
+    }
+)
+"""What a labeller may return besides numbers.  Shapes, for n atoms, s spins, k points and b bands: forces (n, 3); stress
+(3, 3), ASE's sign; charges and moments (n,); eigenvalues and occupations (s, k, b); k points (k, 3), fractional coordinates of the
+reciprocal lattice; weights (k,), sum 1.
+"""
+
+ZERO_GAP_EV = 1e-3
+"""Gaps up to this are the class "zero gap": counted and kept, never dropped."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,6 +115,11 @@ class Labels:
             columns=tuple(replace(column, values=column.values[chosen]) for column in self.columns),
             status=tuple(self.status[place] for place in chosen),
         )
+
+    @property
+    def zero_gap(self) -> BoolArray:
+        """Samples of the class "zero gap" (≤ :data:`ZERO_GAP_EV`), shape (samples,); False for holes."""
+        return np.asarray(self.column("band_gap_eV").values <= ZERO_GAP_EV)
 
     def aligned(self, name: str, sample_ids: Sequence[str]) -> FloatArray:
         """Return the values of ``name`` for ``sample_ids`` in that order; NaN for holes and unknown ids."""

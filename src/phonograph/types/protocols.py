@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -24,16 +24,45 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelResult:
-    """What one labeller found for one crystal: values by property name, or a failure class and message."""
+    """What one labeller found for one crystal: values and arrays by property name, or a failure class and message.
+
+    Attributes
+    ----------
+    values
+        Numbers, one per name in the labeller's ``provides``.
+    arrays
+        Arrays, one per name in the labeller's ``provides_arrays`` (forces, charges, eigenvalues, …).
+    failure, message
+        Failure class and what happened; of a success, what was changed to get it (empty: nothing).
+    seconds
+        Wall time, s.
+    """
 
     values: Mapping[str, float]
+    arrays: Mapping[str, FloatArray] = field(default_factory=dict)
     failure: str = ""
     message: str = ""
     seconds: float = 0.0
 
 
 class Labeller(Protocol):
-    """Plug-in point 2: an electronic-structure engine.  The object is its own configuration."""
+    """Plug-in point 2: an electronic-structure engine.  The object is its own configuration.
+
+    It is a frozen dataclass of plain fields at the top level of an importable module: as data it names a calculation
+    in the store and is sent to worker processes and cluster nodes.  Six more attributes are used where it has them:
+
+    ``provides_arrays``
+        Names of arrays it returns besides the numbers, in :data:`ARRAY_UNITS`; none by default.
+    ``cores``, ``memory_GB``
+        What one label needs; 1 core and 0.5 GB by default.
+    ``prepare()``
+        Called once per worker, before the clock of the first label starts.
+    ``remedy(attempt, failure)``
+        ``(what was changed, changed labeller)`` for attempt 2, 3, … after ``failure``, or None to give up.  A remedy
+        may change the way to the answer (mixing, guess, number of iterations), never the answer.
+    ``identity()``
+        Plain values besides the fields and ``engine`` that decide the numbers (hash of a pseudopotential file, …).
+    """
 
     @property
     def provides(self) -> tuple[str, ...]:

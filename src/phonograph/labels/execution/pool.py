@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phonograph.errors import ConfigurationError
-from phonograph.labels import worker
+from phonograph.labels.execution import worker
 from phonograph.labels.failures import failure
 from phonograph.types import Crystal, LabelResult
 

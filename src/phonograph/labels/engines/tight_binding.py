@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from phonograph.labels.edges import CBM, GAP, VBM, band_edges, chosen
 from phonograph.labels.failures import describe_exception, engine_version, failure
 from phonograph.options import check_options, option
-from phonograph.types import Crystal, FloatArray, LabelResult
+from phonograph.types import Bands, Crystal, FloatArray, LabelResult
 from phonograph.units import BOHR_A, BOLTZMANN_EV_PER_K, HARTREE_EV
-
-GAP, VBM, CBM = "band_gap_eV", "vbm_eV", "cbm_eV"
-_WHOLE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +69,9 @@ class XtbLabeller:
             return failure(_kind(str(error)), str(error))
         except Exception as error:
             return failure("crashed", describe_exception(error))
-        return count_electrons(energies_eV, float(occupations.sum()))
+        if not np.isfinite(energies_eV).all():
+            return failure("unphysical", "an orbital energy is not finite")
+        return chosen(band_edges(Bands.at_gamma(energies_eV, float(occupations.sum()))), self.provides)
 
     def _orbitals(self, crystal: Crystal) -> tuple[FloatArray, FloatArray]:
         from tblite.interface import Calculator
@@ -90,33 +90,6 @@ class XtbLabeller:
         calculator.set("temperature", self.electronic_temperature_K * BOLTZMANN_EV_PER_K / HARTREE_EV)
         result = calculator.singlepoint()
         return np.asarray(result.get("orbital-energies")) * HARTREE_EV, np.asarray(result.get("orbital-occupations"))
-
-
-def count_electrons(energies_eV: FloatArray, electrons: float) -> LabelResult:
-    """Return gap and band edges from the orbital energies of a closed-shell calculation.
-
-    Parameters
-    ----------
-    energies_eV
-        Orbital energies, each holding two electrons, shape (orbitals,), eV, in any order.
-    electrons
-        Sum of the occupations; must be a whole, even number.
-    """
-    whole = round(electrons)
-    if energies_eV.ndim != 1:
-        return failure("crashed", f"expected one orbital energy per orbital; got shape {energies_eV.shape}")
-    if not np.isfinite(energies_eV).all() or abs(electrons - whole) > _WHOLE:
-        return failure("unphysical", f"orbital energies must be finite and electrons whole; got N = {electrons:g}")
-    if whole % 2:
-        return failure("bad_input", f"odd number of electrons ({whole}): the highest level is half filled, no gap")
-    occupied = whole // 2
-    if not 0 < occupied < len(energies_eV):
-        return failure(
-            "bad_input", f"{whole} electrons leave no occupied or no empty one of {len(energies_eV)} orbitals"
-        )
-    ordered = np.sort(energies_eV)
-    vbm, cbm = float(ordered[occupied - 1]), float(ordered[occupied])
-    return LabelResult(values={GAP: cbm - vbm, VBM: vbm, CBM: cbm})
 
 
 def _kind(message: str) -> str:

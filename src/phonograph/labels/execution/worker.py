@@ -75,13 +75,13 @@ def run(slot: int, labeller: int, cell_A: FloatArray, positions_A: FloatArray, n
     return label_safely(_labellers[labeller], Crystal(cell_A=cell_A, positions_A=positions_A, numbers=numbers))
 
 
-def label_safely(labeller: Labeller, crystal: Crystal) -> LabelResult:
+def label_safely(labeller: Labeller, crystal: Crystal, arrays: Sequence[str] = ()) -> LabelResult:
     """Check the structure, label it, check the result, and time it; whatever an engine raises becomes a failure."""
     started = time.perf_counter()
     result = refuse(crystal)
     if result is None:
         try:
-            result = checked(labeller.label(crystal), labeller.provides)
+            result = checked(labeller.label(crystal), labeller.provides, arrays, len(crystal))
         except MissingEngineError:
             raise  # no label can succeed: this ends the run
         except UserError as error:

@@ -1,0 +1,144 @@
+"""Attempts at a label, and the result files in which workers leave them: what the driver takes into the store.
+
+A worker writes each result itself (temporary file, fsync, rename), so that nothing finished depends on the driver, the
+pool or the cluster's queue staying alive.  A result file is text: one JSON object per attempt and line, the last line
+the SHA-256 of the others.  It holds everything the store needs, also for a run whose configuration has changed since.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phonograph.atomic import write_bytes
+from phonograph.errors import InputFileError
+from phonograph.labels.task import Calculation, StructureBytes, canonical_json, structure_key
+from phonograph.types import FloatArray, LabelResult
+
+SCHEMA = "phonograph-result-1"
+SUFFIX = ".result"
+
+
+def now() -> str:
+    """Return the time as text, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One finished attempt at one label.
+
+    Attributes
+    ----------
+    structure, calculation
+        What was calculated, as data.
+    result
+        What came out.
+    final
+        Whether it decides the label; False for a failure after which the label is tried again.
+    cores
+        Cores that were held; core-seconds are ``cores`` times ``result.seconds``.
+    host, ended
+        Where and when, UTC.
+    log
+        Last lines of an external program's output, where it failed.
+    """
+
+    structure: StructureBytes
+    calculation: Calculation
+    result: LabelResult
+    final: bool = True
+    cores: int = 1
+    host: str = field(default_factory=socket.gethostname)
+    ended: str = field(default_factory=now)
+    log: str = ""
+
+
+def save_attempts(path: Path, attempts: Sequence[Attempt]) -> None:
+    """Write a result file, atomically; raises :class:`InputFileError` where the folder cannot be written."""
+    lines = b"".join(canonical_json(_as_plain(attempt)).encode() + b"\n" for attempt in attempts)
+    write_bytes(path, lines + hashlib.sha256(lines).hexdigest().encode() + b"\n")
+
+
+def load_attempts(path: Path) -> list[Attempt]:
+    """Read a result file.
+
+    Raises
+    ------
+    InputFileError
+        A file that is damaged in any byte, or is no result file.
+    """
+    content = path.read_bytes()
+    lines, _, digest = content.rstrip(b"\n").rpartition(b"\n")
+    lines += b"\n"
+    if hashlib.sha256(lines).hexdigest().encode() != digest or content != lines + digest + b"\n":
+        raise InputFileError(f"result file {path} is damaged or incomplete; delete it, its labels are computed again")
+    try:
+        return [_from_plain(json.loads(line)) for line in lines.splitlines()]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputFileError(f"{path} is not a result file ({error}); delete it") from error
+
+
+def _as_plain(attempt: Attempt) -> dict[str, Any]:
+    s, c, result = attempt.structure, attempt.calculation, attempt.result
+    return {
+        "schema": SCHEMA,
+        "structure": {name: _text(getattr(s, name)) for name in ("numbers", "cell", "positions")},
+        "calculation": {**dataclasses.asdict(c), "key": c.key.hex()},
+        # Infinities and NaN have no JSON; their hexadecimal texts are exact for all numbers.
+        "values": {name: float(value).hex() for name, value in result.values.items()},
+        "arrays": {
+            name: {"shape": list(np.shape(value)), "f8": _text(np.asarray(value, dtype="<f8").tobytes())}
+            for name, value in result.arrays.items()
+        },
+        "failure": result.failure,
+        "message": result.message,
+        "seconds": float(result.seconds),
+        **{name: getattr(attempt, name) for name in ("final", "cores", "host", "ended", "log")},
+    }
+
+
+def _from_plain(plain: Mapping[str, Any]) -> Attempt:
+    if plain["schema"] != SCHEMA:
+        raise ValueError(f"expected schema {SCHEMA!r}, got {plain['schema']!r}")
+    numbers, cell, positions = (base64.b64decode(plain["structure"][k]) for k in ("numbers", "cell", "positions"))
+    described = plain["calculation"]
+    return Attempt(
+        structure=StructureBytes(
+            numbers=numbers, cell=cell, positions=positions, key=structure_key(numbers, cell, positions)
+        ),
+        calculation=Calculation(
+            **{
+                **described,
+                "key": bytes.fromhex(described["key"]),
+                "provides": tuple(described["provides"]),
+                "arrays": tuple(described["arrays"]),
+            }
+        ),
+        result=LabelResult(
+            values={name: float.fromhex(value) for name, value in plain["values"].items()},
+            arrays={name: _array(value) for name, value in plain["arrays"].items()},
+            failure=plain["failure"],
+            message=plain["message"],
+            seconds=plain["seconds"],
+        ),
+        **{name: plain[name] for name in ("final", "cores", "host", "ended", "log")},
+    )
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _array(plain: Mapping[str, Any]) -> FloatArray:
+    return np.frombuffer(base64.b64decode(plain["f8"]), dtype="<f8").astype(np.float64).reshape(plain["shape"])

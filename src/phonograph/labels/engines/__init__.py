@@ -1,0 +1,1 @@
+"""Electronic-structure engines behind one protocol: each turns a crystal into values, arrays or a named failure."""

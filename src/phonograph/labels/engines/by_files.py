@@ -1,0 +1,105 @@
+"""Engines that are programs with input and output files: CP2K, VASP, Quantum ESPRESSO."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from phonograph.errors import InputFileError
+from phonograph.labels.engines.program import Ran, find_program, run_program
+from phonograph.labels.failures import failure
+from phonograph.labels.task import structure_bytes
+from phonograph.options import option
+from phonograph.types import Crystal, LabelResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEngine(ABC):
+    """A labeller whose engine is a program that reads and writes files in a folder of its own.
+
+    With ``command``, the program is run.  Without, the inputs are written to ``folder``/<name of the structure> and
+    the label waits (a hole called ``waiting``) until someone has run it: call again to read what is finished.
+
+    A result counts only if it is complete, converged and of this very structure and input (see
+    :meth:`read_outputs`).
+    """
+
+    command: tuple[str, ...] = option(
+        (),
+        "Program and arguments, such as ['mpirun', '-np', '2', 'cp2k.psmp']; empty: write inputs and wait for files.",
+    )
+    folder: str = option(
+        "", "Folder that keeps a subfolder per structure; empty: a temporary folder, deleted after each label."
+    )
+
+    OUTPUT: ClassVar[str]
+    """Name of the file that gets the program's standard output."""
+
+    @abstractmethod
+    def write_inputs(self, crystal: Crystal, folder: Path) -> None:
+        """Write every input file of one structure."""
+
+    @abstractmethod
+    def read_outputs(self, crystal: Crystal, folder: Path) -> LabelResult:
+        """Read and check the outputs of one structure; a file of another structure or input is the failure crashed.
+
+        Raises
+        ------
+        InputFileError
+            An output that is missing, truncated or malformed.
+        """
+
+    @abstractmethod
+    def has_outputs(self, folder: Path) -> bool:
+        """Return whether ``folder`` holds an output that claims to be finished."""
+
+    def arguments(self, folder: Path) -> list[str]:
+        """Return the command line; the command as given unless an engine adds its input file."""
+        return list(self.command)
+
+    def label(self, crystal: Crystal) -> LabelResult:
+        """Label one crystal: read what is there, else run the program, else write its inputs and wait."""
+        with self._workplace(crystal) as folder:
+            try:
+                if self.folder and self.has_outputs(folder):
+                    return self.read_outputs(crystal, folder)
+                self.write_inputs(crystal, folder)
+                if not self.command:
+                    return failure("waiting", f"inputs written to {folder.name}; run the program there and label again")
+                if find_program(self.command[0]) is None:
+                    return failure("engine_missing", f"program {self.command[0]!r} is not on this machine's PATH")
+                ran = run_program(self.arguments(folder), folder, output=self.OUTPUT)
+                return self._after(ran, crystal, folder)
+            except InputFileError as error:
+                return failure("crashed", str(error))
+
+    def _after(self, ran: Ran, crystal: Crystal, folder: Path) -> LabelResult:
+        """Judge by the files, and by the exit code where they do not tell."""
+        if ran.timed_out:
+            return failure("timeout", f"stopped after {ran.seconds:.0f} s")
+        try:
+            result = self.read_outputs(crystal, folder)
+        except InputFileError as error:
+            return failure("crashed", f"exit code {ran.exit_code}: {error}")
+        if ran.exit_code and not result.failure:
+            return failure("crashed", f"the program ended with exit code {ran.exit_code}")
+        return result
+
+    @contextlib.contextmanager
+    def _workplace(self, crystal: Crystal) -> Iterator[Path]:
+        if self.folder:
+            place = Path(self.folder) / structure_bytes(crystal).key.hex()[:16]
+            place.mkdir(parents=True, exist_ok=True)
+            yield place
+            return
+        place = Path(tempfile.mkdtemp(prefix="phonograph-"))
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
