@@ -43,9 +43,11 @@ ARRAY_UNITS: Mapping[str, str] = MappingProxyType(
         "k_weights": "1",
     }
 )
-"""What a labeller may return besides numbers.  Shapes, for n atoms, s spins, k points and b bands: forces (n, 3); stress
-(3, 3), ASE's sign; charges and moments (n,); eigenvalues and occupations (s, k, b); k points (k, 3), fractional coordinates of the
-reciprocal lattice; weights (k,), sum 1.
+"""What a labeller may return besides numbers.
+
+Shapes, for n atoms, s spins, k points and b bands: forces (n, 3); stress (3, 3), ASE's sign; charges and moments (n,);
+eigenvalues and occupations (s, k, b); k points (k, 3), fractional coordinates of the reciprocal lattice; weights (k,),
+sum 1.
 """
 
 ZERO_GAP_EV = 1e-3
