@@ -35,3 +35,33 @@ def chromium() -> str:
             pytest.fail("CI must have chromium: .ci/run installs it")
         pytest.skip("chromium is not installed; as root: apt-get install chromium")
     return program
+
+
+def _program(name: str, packages: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have {name}: .ci/run installs it")
+        pytest.skip(f"{name} is not installed; as root: apt-get install {packages}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def cp2k() -> str:
+    """Path of CP2K's binary."""
+    return _program("cp2k.psmp", "cp2k cp2k-data")
+
+
+@pytest.fixture(scope="session")
+def espresso() -> str:
+    """Path of Quantum ESPRESSO's pw.x."""
+    return _program("pw.x", "quantum-espresso quantum-espresso-data")
+
+
+@pytest.fixture(scope="session")
+def slurm() -> str:
+    """Path of Slurm's controller; starting it takes root."""
+    found = _program("slurmctld", "slurmctld slurmd slurm-client munge")
+    if os.geteuid() != 0:
+        pytest.skip("starting a one-node Slurm takes root; run the tests as root to include these")
+    return found
