@@ -63,10 +63,12 @@ _HOMES = {
     "phonograph.files.displacements": ("write_displacements",),
     "phonograph.files.collect": ("collect_forces",),
     "phonograph.files.trajectory_readers": ("read_trajectory",),
+    "phonograph.datasets": ("load_dataset", "dataset_names"),
     "phonograph.files.bundle": ("load_bundle", "save_bundle"),
     "phonograph.types": (
         "Configurations",
         "Crystal",
+        "Dataset",
         "Evaluation",
         "Explainer",
         "Explanation",

@@ -25,6 +25,7 @@ from phonograph.types.crystals import (
     Spectrum,
     crystal_hash,
 )
+from phonograph.types.datasets import Dataset
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
 from phonograph.types.labels import ARRAY_UNITS, PROPERTY_UNITS, ZERO_GAP_EV, LabelColumn, Labels, join_labels
 from phonograph.types.networks import Epoch, Fitted, InputScaling, Split, Study, StudyRow, TargetScaling
@@ -57,6 +58,7 @@ __all__ = [
     "Check",
     "Configurations",
     "Crystal",
+    "Dataset",
     "Epoch",
     "Evaluation",
     "Explainer",
