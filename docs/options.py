@@ -11,14 +11,15 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import phonograph as pg
-from phonograph import config, config_phonons
+from phonograph import config, config_labels, config_phonons
 
 FOLDER = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(name: str) -> str:
-    cls = getattr(pg, name, None) or getattr(config, name, None) or getattr(config_phonons, name)
+    homes = (pg, config, config_labels, config_phonons)
+    cls = next(getattr(home, name) for home in homes if hasattr(home, name))
     lines = ["| option | default | what it is |", "|---|---|---|"]
     for item in fields(cls):
         text = item.metadata.get("help", "")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from phonograph.config_labels import LabelsConfig
 from phonograph.config_phonons import PhononsConfig
 from phonograph.errors import ConfigurationError
 from phonograph.explanation import GNNExplainerSettings
-from phonograph.labels import ChgnetLabeller, EmtLabeller, XtbLabeller
 from phonograph.models import GraphConvNet
 from phonograph.options import check_options, option
 from phonograph.phonons import Relaxation
@@ -30,7 +30,7 @@ from phonograph.sampling import (
     ZGSampler,
 )
 from phonograph.training import TrainingSettings
-from phonograph.types import GraphSpec, Labeller, Sampler
+from phonograph.types import GraphSpec, Sampler
 
 SAMPLERS: Mapping[str, type[Any]] = {
     "thermal": ThermalSampler,
@@ -47,10 +47,6 @@ SAMPLERS: Mapping[str, type[Any]] = {
     "md-snapshots": SnapshotSampler,
 }
 """TOML name → sampler."""
-
-LABELLERS: Mapping[str, type[Any]] = {"chgnet": ChgnetLabeller, "tblite": XtbLabeller, "emt": EmtLabeller}
-"""TOML name → labeller."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class CrystalConfig:
@@ -96,18 +92,6 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "sampling")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelsConfig:
-    """``[labels]``: the engines that compute properties."""
-
-    timeout_s: float = option(600.0, "A label that takes longer is stopped and becomes a named hole.", above=0.0)
-    retry_failed: bool = option(False, "Compute labels again that failed in an earlier run.")
-    engines: tuple[Labeller, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_options(self, "labels")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from phonograph.config import (
-    LABELLERS,
-    SAMPLERS,
-    Config,
-    LabelsConfig,
-    SamplingConfig,
-    SetConfig,
-)
+from phonograph.config import SAMPLERS, Config, SamplingConfig, SetConfig
+from phonograph.config_labels import LABELLERS, LabelsConfig
 from phonograph.config_phonons import ROUTES, PhononsConfig
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.files.structures import read_structure
@@ -233,6 +227,7 @@ def relocated(config: Config, folder: Path) -> Config:
             else None,
         ),
         sampling=replace(config.sampling, sets=tuple(sets)),
+        labels=replace(config.labels, store=moved(config.labels.store)),
         data=replace(config.data, sets=tuple(brought)),
         folder=folder,
     )

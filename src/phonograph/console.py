@@ -22,6 +22,7 @@ class Console:
         self._seconds = seconds_between_lines
         self._started: dict[str, float] = {}
         self._done: dict[str, int] = {}
+        self._found: dict[str, int] = {}
         self._last_line: dict[str, float] = {}
         self._bars = None
         self._tasks: dict[str, Any] = {}
@@ -65,12 +66,16 @@ class Console:
             # The same kind of work began anew; its clock starts again.
             del self._started[what]
         self._done[what] = done
+        if what not in self._started:
+            # What an earlier run had done says nothing about the speed of this one.
+            self._found[what] = done
         start = self._started.setdefault(what, now)
         if self._bars is not None:
             if what not in self._tasks:
-                self._tasks[what] = self._bars.add_task(what, total=total)
+                self._tasks[what] = self._bars.add_task(what, total=total, completed=done)
             self._bars.update(self._tasks[what], completed=done, total=total, visible=done < total)
         elif now - self._last_line.get(what, start) >= self._seconds:
             self._last_line[what] = now
-            left = (now - start) / done * (total - done) if done else float("nan")
-            self.say(f"  {what}: {done}/{total}" + (f", about {left:.0f} s left" if done else ""))
+            fresh = done - self._found[what]
+            left = f", about {(now - start) / fresh * (total - done):.0f} s left" if fresh > 0 else ""
+            self.say(f"  {what}: {done}/{total}{left}")

@@ -16,6 +16,7 @@ def option(
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
+    decides: bool = True,
 ) -> Any:
     """Declare one documented option of a settings dataclass.
 
@@ -27,8 +28,12 @@ def option(
         One sentence, shown in ``phonograph init``, in the docs and in error messages.
     choices, minimum, above, maximum
         What :func:`check_options` enforces when the object is made (``above`` is a strict lower bound).
+    decides
+        Whether the value decides the numbers.  False (where files lie, how a program is started) keeps it out of the
+        name of a calculation, so that changing it computes nothing again.
     """
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum}
+    bounds = {"choices": choices, "minimum": minimum, "above": above, "maximum": maximum}
+    metadata = {"help": help, **bounds, "decides": decides}
     if default is MISSING:
         return field(metadata=metadata)
     if isinstance(default, (list, dict, set)):

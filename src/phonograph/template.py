@@ -13,16 +13,15 @@ import numpy as np
 
 from phonograph.atomic import write_text
 from phonograph.config import (
-    LABELLERS,
     SAMPLERS,
     Config,
     CrystalConfig,
     ExplanationConfig,
-    LabelsConfig,
     SamplingConfig,
     ThermalConfig,
     TrainingConfig,
 )
+from phonograph.config_labels import LABELLERS, ClusterSettings, LabelsConfig
 from phonograph.config_phonons import PhononsConfig, TrajectoryConfig
 from phonograph.phonons import MolecularDynamics, Relaxation, Renormalisation
 from phonograph.tables import to_table
@@ -100,6 +99,8 @@ def template(
         *_sets(),
         "[labels]",
         *_lines(LabelsConfig(), skip=("engines",)),
+        "# Labels on a cluster instead of this machine (docs/cluster.md); nothing else changes.",
+        *_commented("[labels.executor]", ClusterSettings(cores_per_node=32)),
         *_engines(metal),
         "[graphs]",
         *_lines(Config().graphs),

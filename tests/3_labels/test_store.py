@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from phonograph.labels.store import Attempt
 from phonograph.labels.task import calculation, rebuild, structure_bytes
 from phonograph.types import Crystal, LabelResult
 
-EMT = calculation(EmtLabeller())
+EMT = replace(calculation(EmtLabeller()), arrays=())
 XTB = calculation(XtbLabeller())
+TABLES = "meta structure calculation label attempt property array sample_set provenance".split()
 
 
 def attempts(count, seed=0):
@@ -67,9 +69,9 @@ def test_the_file_is_as_promised(tmp_path):
     raw = sqlite3.connect(tmp_path / "s.sqlite")
     pragma = {name: raw.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "journal_mode")}
     assert pragma == {"page_size": 16384, "journal_mode": "delete"}
-    assert raw.execute("PRAGMA user_version").fetchone() == (1,)
+    assert raw.execute("PRAGMA user_version").fetchone() == (2,)
     tables = raw.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite%'")
-    assert dict(tables) == dict.fromkeys(("meta", "structure", "calculation", "label", "attempt"), 1)
+    assert dict(tables) == dict.fromkeys(TABLES, 1)
     crystal = next(copper(1).crystals())
     numbers, cell, positions = raw.execute("SELECT numbers, cell, positions FROM structure ORDER BY id").fetchone()
     np.testing.assert_array_equal(np.frombuffer(numbers, "<i4"), crystal.numbers)
@@ -144,7 +146,7 @@ def test_keys_tell_apart_what_differs_and_nothing_else():
 
 
 def test_a_new_engine_version_is_a_new_calculation(monkeypatch):
-    from phonograph.labels import tight_binding
+    from phonograph.labels.engines import tight_binding
 
     monkeypatch.setattr(tight_binding, "engine_version", lambda package: "99.0")
     assert calculation(XtbLabeller()).key != XTB.key
@@ -290,7 +292,7 @@ def foreign(path, kind):
         raw = sqlite3.connect(path)
         statement = {
             "foreign": "CREATE TABLE systems (id INTEGER)",
-            "newer": "PRAGMA user_version = 2",
+            "newer": "PRAGMA user_version = 3",
             "trigger": "CREATE TRIGGER t AFTER INSERT ON label BEGIN DELETE FROM label; END",
         }[kind]
         raw.execute(statement)
@@ -310,7 +312,7 @@ def look_into(path, mode):
         ("text", "is damaged or not SQLite; move it away"),
         ("truncated", "damaged"),
         ("foreign", "not a label store"),
-        ("newer", "schema version 2; this Phonograph reads version 1"),
+        ("newer", "schema version 3; this Phonograph reads versions 1 to 2: use a newer release"),
         ("trigger", "does not have the schema"),
     ],
 )

@@ -110,7 +110,7 @@ def test_whatever_an_engine_does_is_a_named_failure(name, kind, words):
     ("name", "words"),
     [
         ("Raising", "crashed: RuntimeError: the toy is broken (label_toys.py:"),
-        ("Dying", "crashed: the worker process died (exit code -9), 3 of 3 attempts"),
+        ("Dying", "crashed: the worker process died (killed, perhaps out of memory), 3 of 3 attempts"),
     ],
 )
 def test_one_bad_structure_is_a_named_hole(tmp_path, toy_log, name, words):
@@ -161,7 +161,7 @@ def test_a_worker_that_dies_once_loses_nothing(tmp_path, toy_log):
     raw = sqlite3.connect(tmp_path / "s.sqlite")
     log = raw.execute("SELECT status, message FROM attempt WHERE status <> 'ok'").fetchall()
     raw.close()
-    assert log == [("crashed", "the worker process died (exit code -11), 1 of 3 attempts")]
+    assert log == [("crashed", "the worker process died (signal SIGSEGV), 1 of 3 attempts")]
 
 
 def test_an_engine_that_prints_leaves_the_terminal_alone(tmp_path, capfd):

@@ -255,7 +255,7 @@ def test_other_mistakes_give_one_sentence(tmp_path):
     with pytest.raises(InputFileError, match="the name of a set must be"):
         read_user_set("../mine", path)
     (tmp_path / "POSCAR").write_text(EXAMPLE)
-    with pytest.raises(InputFileError, match=r"must be an extended XYZ file .* or a folder"):
+    with pytest.raises(InputFileError, match=r"is no set of structures; expected extended XYZ .* or a folder"):
         read_user_set("mine", tmp_path / "POSCAR")
     with pytest.raises(InputFileError, match="does not exist"):
         read_user_set("mine", tmp_path / "no.extxyz")

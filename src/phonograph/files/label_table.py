@@ -121,7 +121,7 @@ def read_label_table(
         Property → unit, for columns without a unit suffix.
     wanted
         Names of the properties to read, None for all.  A table of ids and values without a header (the
-        ``id_prop.csv`` of CGCNN) is read only where exactly one name is given.
+        ``id_prop.csv`` of CGCNN and ALIGNN) is read only where the name of every column of values is given, in order.
 
     Raises
     ------
@@ -188,10 +188,10 @@ def _header(
         if len(rows) == 1:
             raise InputFileError(f"{place} holds a header but no rows; add the labels")
         return first, rows[1:]
-    if wanted is None or len(wanted) != 1 or len(first) != 2:
+    if wanted is None or len(wanted) != len(first) - 1:
         raise InputFileError(
-            f"{place} line {line} holds numbers, not a header; add one such as 'id,band_gap_eV', or (for two columns) "
-            "name the property"
+            f"{place} line {line} holds numbers, not a header; add one such as 'id,band_gap_eV', or name the property "
+            f"of each of the {len(first) - 1} columns of values"
         )
     return ["id", *wanted], rows
 

@@ -6,6 +6,7 @@ values, and never takes memory out of proportion to the file.
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
 import hashlib
@@ -35,7 +36,7 @@ MAX_YAML_BYTES = 256 * MEBIBYTE
 MAX_YAML_DEPTH = 32
 """Deepest nesting of a YAML file; phonopy's files need 6."""
 
-_COMPRESSED: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
+_COMPRESSED: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may be built without libyaml
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -142,7 +143,7 @@ def check_readable(path: str | os.PathLike[str], max_bytes: int = MAX_STRUCTURE_
 
 
 def read_bytes(path: str | os.PathLike[str], max_bytes: int = MAX_STRUCTURE_BYTES) -> bytes:
-    """Return the content of ``path``, unpacked if its name ends in ``.xz`` or ``.gz``, at most ``max_bytes``.
+    """Return the content of ``path``, unpacked if its name ends in ``.xz``, ``.gz`` or ``.bz2``, at most ``max_bytes``.
 
     Raises
     ------
@@ -167,7 +168,7 @@ def read_bytes(path: str | os.PathLike[str], max_bytes: int = MAX_STRUCTURE_BYTE
 
 
 def read_text(path: str | os.PathLike[str], max_bytes: int = MAX_STRUCTURE_BYTES) -> str:
-    """Return the text of ``path`` (UTF-8, else Latin-1), unpacked if its name ends in ``.xz`` or ``.gz``.
+    """Return the text of ``path`` (UTF-8, else Latin-1), unpacked as by :func:`read_bytes`.
 
     Raises
     ------

@@ -4,37 +4,116 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from phonograph.errors import InputFileError
+from phonograph.files.importers import MAX_FILES, natural_order, read_source
+from phonograph.files.importers_samples import Choices, Sample, Source
 from phonograph.files.label_table import LabelColumnText, LabelTable, read_label_table
 from phonograph.files.safety import check_name, listed, sha256_of, shown
-from phonograph.files.structures import crystal_from_atoms, read_atoms, read_structure, structure_format
+from phonograph.files.structures import structure_format
 from phonograph.files.user_info import info_labels
 from phonograph.types import Configurations, Crystal, FloatArray, IntArray, LabelColumn, Labels, Origin
 
-MAX_FILES = 100_000
-"""Largest number of structure files read from one folder."""
-
-_DISPLACEMENTS = ("displacements_A", "displacement_A", "displacements", "displacement")
-_IDS = ("sample_id", "id", "name")
+__all__ = ["MAX_FILES", "natural_order", "read_labelled", "read_user_set", "structure_fingerprint"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Sample:
-    """One structure: the names by which a table may call it, and what came with it."""
+def read_labelled(
+    path: str | os.PathLike[str],
+    *,
+    name: str = "set",
+    labels: str | os.PathLike[str] | None = None,
+    units: Mapping[str, str] | None = None,
+    groups: Sequence[str] | None = None,
+    property: str | Sequence[str] | None = None,
+    energy: str = "",
+    stress: str = "",
+    correction: str = "uncorrected",
+) -> tuple[Configurations, Labels | None]:
+    """Read structures with the labels they carry, whatever of the known formats they are in.
 
-    names: tuple[str, ...]
-    crystal: Crystal
-    info: Mapping[str, Any]
-    results: Mapping[str, Any]
-    displacements_A: FloatArray | None
+    ``path`` may be
+
+    - **extended XYZ** (``*.extxyz``, ``*.xyz``), one frame each, labels in the comment lines;
+    - an **ASE database** (``*.db``, ``*.json``): results of the calculation and key-value pairs;
+    - **computed entries** of Alexandria or the Materials Project (``*.json``, also ``.gz``, ``.bz2``, ``.xz``): the
+      energy and the numbers among their ``data``;
+    - a **folder** of POSCAR and CIF files; a file ``id_prop.csv`` in it (or given as ``path``) holds the labels.
+
+    ``labels`` is a CSV table instead, whose first column is the sample's id: the entry ``sample_id``, ``id`` or
+    ``name`` of a frame, else its position (from 0); the id of a row or entry; or a file's name, with or without
+    suffix.
+
+    Every property carries its unit, as a suffix (``band_gap_eV``, ``energy_eV_per_atom``,
+    ``hydrostatic_stress_GPa``) or through ``units``; a name without suffix then gets one.  Converted are, where
+    ``units`` does not say otherwise, ``energy``, ``free_energy`` and ``REF_energy`` (of the cell, eV) to
+    ``energy_eV_per_atom``; ``stress`` and ``REF_stress`` (eV/Å³, ASE's sign), ``virials`` and ``REF_virials``
+    (eV, −V σ) to ``hydrostatic_stress_GPa`` = tr σ/3; the result's warnings say so.  Empty and NaN are holes.
+
+    Also taken, where present: ``temperature_K``, ``amplitude_A``, ``fraction``, ``index`` and ``group`` entries, and
+    an array of displacements (Å).  Without a group, copies of a structure (the order of atoms and whole lattice
+    vectors do not matter) and entries of one material share one, and every other structure is its own.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    name
+        Name of the set; samples are called ``<name>-<position>``.
+    labels
+        CSV table, or None for labels in ``path`` (or no labels).
+    units
+        Property → unit, for names without unit suffix; ``"1"`` for a property without dimension.
+    groups
+        One group per structure; default: see above.
+    property
+        Name or names (a list, or with commas) of the properties to read, default: all; needed for a table without
+        header, in its order.
+    energy, stress
+        Entry that is the energy or the stress where a file has several that differ, such as ``"free_energy"``.
+    correction
+        Of computed entries: ``"uncorrected"`` (as calculated) or ``"corrected"``.
+
+    Returns
+    -------
+    tuple of Configurations and Labels
+        ``None`` in place of labels where there are none.
+
+    Raises
+    ------
+    InputFileError
+        In one sentence with file and line, frame, row or entry: as
+        :func:`~phonograph.files.structures.read_structures`; units missing, several energies or stresses that differ,
+        unknown or duplicate ids, non-numeric values.
+    """
+    check_name(name, "the name of a set")
+    names = property.split(",") if isinstance(property, str) else property
+    wanted = None if names is None else tuple(one.strip() for one in names)
+    choices = Choices(energy=energy, stress=stress, correction=correction)
+    source = read_source(path, choices)
+    samples, file = source.samples, labels if labels is not None else source.table
+    table = None if file is None else read_label_table(file, units or {}, wanted)
+    rows = None if table is None else _matched(table, samples, shown(file or ""))
+    inputs = _hashes(path, file)
+    configurations, group_notes = _configurations(name, samples, groups, table, rows, inputs)
+    if table is not None:
+        columns = [_reordered(column, rows, len(samples)) for column in table.columns]
+        label_notes = _left_out(shown(file or ""), table.left_out)
+        if any(sample.results for sample in samples):
+            label_notes.append(f"energies and stresses inside {shown(path)} were not read: a table gives the labels")
+    else:
+        columns, label_notes = info_labels(source, units or {}, wanted, choices, shown(path))
+    configurations = replace(configurations, warnings=(*source.notes, *group_notes))
+    return configurations, _labels(configurations, columns, _engine(source, file or path), label_notes, inputs)
+
+
+def _engine(source: Source, path: str | os.PathLike[str]) -> str:
+    kinds = list(dict.fromkeys(sample.engine for sample in source.samples if sample.engine))
+    return f"file {Path(path).name}" + (f" ({listed(kinds)})" if kinds else "")
 
 
 def read_user_set(
@@ -46,145 +125,11 @@ def read_user_set(
     *,
     property: str | Sequence[str] | None = None,
 ) -> tuple[Configurations, Labels | None]:
-    """Read displaced structures, and their labels where there are any.
-
-    Structures come from one extended XYZ file (one frame each) or from a folder of POSCAR and CIF files (by name,
-    natural order).  Labels come from the entries of the extended XYZ comment lines or from a CSV table, whose first
-    column is the sample's id: the entry ``sample_id``, ``id`` or ``name`` of a frame, else its position (from 0); or
-    the file's name, with or without suffix.
-
-    Every property carries its unit, as a suffix (``band_gap_eV``, ``energy_eV_per_atom``,
-    ``hydrostatic_stress_GPa``) or through ``units``; a name without suffix then gets one.  Of extended XYZ,
-    ``energy`` and ``REF_energy`` (total, eV) become ``energy_eV_per_atom``, ``stress`` and ``REF_stress`` (eV/Å³,
-    ASE's sign) become ``hydrostatic_stress_GPa`` = tr σ/3; the result's warnings say so.  Empty and NaN are holes.
-
-    Also taken, where present: ``temperature_K``, ``amplitude_A``, ``fraction``, ``index`` and ``group`` entries, and
-    an array of displacements (Å).  Without a group, exact copies of a structure share one and every other structure
-    is its own.
-
-    Parameters
-    ----------
-    name
-        Name of the set; samples are called ``<name>-<position>``.
-    structures
-        File or folder.
-    labels
-        CSV table, or None for labels in the extended XYZ file (or no labels).
-    units
-        Property → unit, for names without unit suffix; ``"1"`` for a property without dimension.
-    groups
-        One group per structure; default: see above.
-    property
-        Name or names of the properties to read (default: all); needed for a table without header.
-
-    Returns
-    -------
-    tuple of Configurations and Labels
-        ``None`` in place of labels where there are none.
-
-    Raises
-    ------
-    InputFileError
-        In one sentence with file and line or frame: as :func:`~phonograph.files.structures.read_structures`; units
-        missing, unknown or duplicate ids, non-numeric values.
-    """
-    check_name(name, "the name of a set")
-    wanted = (property,) if isinstance(property, str) else None if property is None else tuple(property)
-    samples, notes = _samples(Path(structures))
-    table = None if labels is None else read_label_table(labels, units or {}, wanted)
-    rows = None if table is None else _matched(table, samples, shown(labels or ""))
-    inputs = _hashes(structures, labels)
-    configurations, group_notes = _configurations(name, samples, groups, table, rows, inputs)
-    if table is not None:
-        columns = [_reordered(column, rows, len(samples)) for column in table.columns]
-        label_notes = _left_out(shown(labels or ""), table.left_out)
-        if any(sample.results for sample in samples):
-            label_notes.append(
-                f"energies and stresses inside {shown(structures)} were not read: a table gives the labels"
-            )
-        engine = f"file {Path(labels or '').name}"
-    else:
-        columns, label_notes = info_labels(
-            [sample.info for sample in samples],
-            [sample.results for sample in samples],
-            [len(sample.crystal) for sample in samples],
-            units or {},
-            wanted,
-            shown(structures),
-        )
-        engine = f"file {Path(structures).name}"
-    configurations = replace(configurations, warnings=(*notes, *group_notes))
-    return configurations, _labels(configurations, columns, engine, label_notes, inputs)
+    """Read a set as :func:`read_labelled` does, with its name first."""
+    return read_labelled(structures, name=name, labels=labels, units=units, groups=groups, property=property)
 
 
-def _samples(path: Path) -> tuple[list[_Sample], list[str]]:
-    if path.is_dir():
-        return _from_folder(path)
-    if structure_format(path) != "extxyz":
-        raise InputFileError(
-            f"{shown(path)} must be an extended XYZ file (*.extxyz, *.xyz) or a folder of POSCAR and CIF files"
-        )
-    samples = []
-    for position, atoms in enumerate(read_atoms(path)):
-        place = f"{shown(path)} frame {position}"
-        known = next((str(atoms.info[key]) for key in _IDS if key in atoms.info), str(position))
-        samples.append(
-            _Sample(
-                names=(known,),
-                crystal=crystal_from_atoms(atoms, place, known),
-                info=dict(atoms.info),
-                results=dict(atoms.calc.results) if atoms.calc is not None else {},
-                displacements_A=_displacements(atoms, place),
-            )
-        )
-    return samples, []
-
-
-def _from_folder(folder: Path) -> tuple[list[_Sample], list[str]]:
-    try:
-        files = sorted((one for one in folder.iterdir() if one.is_file()), key=lambda one: _natural(one.name))
-    except OSError as error:
-        raise InputFileError(f"{shown(folder)} cannot be read: {error.strerror}; check its permissions") from error
-    chosen = [one for one in files if structure_format(one) in ("poscar", "cif") and not one.name.startswith(".")]
-    if not 1 <= len(chosen) <= MAX_FILES:
-        raise InputFileError(
-            f"{shown(folder)} holds {len(chosen)} structure files; 1 to {MAX_FILES} are accepted, named POSCAR*, "
-            "CONTCAR*, *.vasp, *.poscar or *.cif"
-        )
-    stems = [one.stem for one in chosen]
-    samples = [
-        _Sample(
-            # A name without suffix, such as POSCAR_7, is its own stem.
-            names=(one.name, one.stem) if one.suffix and stems.count(one.stem) == 1 else (one.name,),
-            crystal=read_structure(one),
-            info={},
-            results={},
-            displacements_A=None,
-        )
-        for one in chosen
-    ]
-    others = len(files) - len(chosen)
-    notes = [f"{others} files in {shown(folder)} are not POSCAR or CIF and were not read as structures"]
-    return samples, notes if others else []
-
-
-def _natural(name: str) -> list[str | int]:
-    """Sort key in which 2 comes before 10: text and numbers alternate."""
-    parts = re.split(r"([0-9]+)", name)
-    return [int(part) if position % 2 else part for position, part in enumerate(parts)]
-
-
-def _displacements(atoms: Any, place: str) -> FloatArray | None:
-    key = next((one for one in _DISPLACEMENTS if one in atoms.arrays), None)
-    if key is None:
-        return None
-    values = atoms.arrays[key]
-    if values.shape != (len(atoms), 3) or values.dtype.kind not in "fi" or not np.isfinite(values).all():
-        raise InputFileError(f"{place}: {key} must be three finite numbers per atom, Å; got shape {values.shape}")
-    return np.asarray(values, dtype=np.float64)
-
-
-def _matched(table: LabelTable, samples: list[_Sample], place: str) -> list[int | None]:
+def _matched(table: LabelTable, samples: list[Sample], place: str) -> list[int | None]:
     """Return the row of each sample, None where the table has none."""
     owner: dict[str, int] = {}
     for position, sample in enumerate(samples):
@@ -195,9 +140,11 @@ def _matched(table: LabelTable, samples: list[_Sample], place: str) -> list[int 
     rows: list[int | None] = [None] * len(samples)
     for row, (sample_id, line) in enumerate(zip(table.ids, table.lines, strict=True)):
         if sample_id not in owner:
+            others = sum(one not in owner for one in table.ids) - 1
             raise InputFileError(
-                f"{place} line {line} labels {sample_id[:60]!r}, which is no structure of the set; the first structure "
-                f"is called {samples[0].names[0][:60]!r}"
+                f"{place} line {line} labels {sample_id[:60]!r}, which is no structure of the set"
+                f"{f' (nor are {others} more)' if others else ''}; the first structure is called "
+                f"{samples[0].names[0][:60]!r}"
             )
         taken = rows[owner[sample_id]]
         if taken is not None:
@@ -220,7 +167,7 @@ def _left_out(place: str, names: Sequence[str]) -> list[str]:
 
 def _configurations(
     name: str,
-    samples: list[_Sample],
+    samples: list[Sample],
     groups: Sequence[str] | None,
     table: LabelTable | None,
     rows: list[int | None] | None,
@@ -253,7 +200,7 @@ def _configurations(
     return configurations, notes
 
 
-def _indices(samples: list[_Sample]) -> IntArray:
+def _indices(samples: list[Sample]) -> IntArray:
     """Return the stated indices where every sample states a whole one, else the positions."""
     stated = [sample.info.get("index") for sample in samples]
     if all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in stated):
@@ -261,7 +208,7 @@ def _indices(samples: list[_Sample]) -> IntArray:
     return np.arange(len(samples), dtype=np.int64)
 
 
-def _numbers(samples: list[_Sample], key: str) -> FloatArray:
+def _numbers(samples: list[Sample], key: str) -> FloatArray:
     values = np.full(len(samples), np.nan)
     for position, sample in enumerate(samples):
         value = sample.info.get(key)
@@ -276,7 +223,7 @@ def _numbers(samples: list[_Sample], key: str) -> FloatArray:
 
 def _groups(
     name: str,
-    samples: list[_Sample],
+    samples: list[Sample],
     groups: Sequence[str] | None,
     table: LabelTable | None,
     rows: list[int | None] | None,
@@ -285,25 +232,50 @@ def _groups(
         if len(groups) != len(samples):
             raise InputFileError(f"groups must name {len(samples)} structures; got {len(groups)}")
         return tuple(str(group) for group in groups), []
-    found: list[str] = []
-    first: dict[str, int] = {}
-    copies = 0
+    stated: list[str] = []
     for position, sample in enumerate(samples):
         row = rows[position] if rows is not None else None
         in_table = table.groups[row] if table is not None and table.groups is not None and row is not None else ""
-        if "group" in sample.info or in_table:
-            found.append(str(sample.info.get("group", in_table)))
-            continue
-        parent = first.setdefault(_fingerprint(sample.crystal), position)
-        copies += parent != position
-        found.append(f"{name}-{parent:05d}")
+        stated.append(str(sample.info["group"]) if "group" in sample.info else in_table)
+    parents, copies = _parents(samples)
+    # A copy that states no group belongs to that of the first relative that does.
+    families = {parent: one for parent, one in zip(reversed(parents), reversed(stated), strict=True) if one}
+    found = [one or families.get(parent, f"{name}-{parent:05d}") for one, parent in zip(stated, parents, strict=True)]
     notes = [f"{copies} structures of set {name!r} are exact copies of others; copies share a group"] if copies else []
     return tuple(found), notes
 
 
-def _fingerprint(crystal: Crystal) -> str:
-    rounded = np.round(np.concatenate([crystal.cell_A, crystal.positions_A]), 6) + 0.0
-    return hashlib.sha256(crystal.numbers.tobytes() + rounded.tobytes()).hexdigest()
+def _parents(samples: list[Sample]) -> tuple[list[int], int]:
+    """Return the first of all samples that each is related to, by structure or by kin, and the number of copies."""
+    parents = list(range(len(samples)))
+
+    def root(position: int) -> int:
+        while parents[position] != position:
+            parents[position] = position = parents[parents[position]]
+        return position
+
+    first: dict[tuple[str, str], int] = {}
+    copies = 0
+    for position, sample in enumerate(samples):
+        fingerprint = ("structure", structure_fingerprint(sample.crystal))
+        copies += fingerprint in first
+        for key in (fingerprint, *(("kin", one) for one in sample.kin)):
+            one, other = sorted((root(first.setdefault(key, position)), root(position)))
+            parents[other] = one
+    return [root(position) for position in range(len(samples))], copies
+
+
+def structure_fingerprint(crystal: Crystal) -> str:
+    """Return a hash of elements, lattice and positions to 1e-5: equal for copies of one structure.
+
+    The order of atoms and whole lattice vectors do not matter.
+    """
+    cell = np.round(crystal.cell_A, 5) + 0.0
+    # Rounded first: just below 1 is 0.
+    places = np.round(crystal.fractional, 5) % 1.0 + 0.0
+    rows = np.column_stack([crystal.numbers, places])
+    rows = rows[np.lexsort(rows.T[::-1])]
+    return hashlib.sha256(cell.tobytes() + rows.tobytes()).hexdigest()
 
 
 def _hashes(structures: str | os.PathLike[str], labels: str | os.PathLike[str] | None) -> dict[str, str]:

@@ -51,24 +51,30 @@ class Vasprun:
         return self.settings.get(name)
 
 
-class _Guard:
-    """One pass over the XML that counts steps, and refuses what could do harm."""
+DEEPEST_XML = 40
+"""Deepest nesting of elements; vasprun.xml needs a dozen."""
+
+
+class HarmlessXml:
+    """One pass over XML that refuses what could do harm; subclasses collect what they need.
+
+    Refused are entities and document types, which could fill the memory or read other files, and nesting deeper than
+    :data:`DEEPEST_XML`.  Nothing is kept of an element but what a subclass takes.
+    """
 
     def __init__(self, place: str) -> None:
         self.place = place
-        self.steps: list[int] = []
-        self.settings: dict[str, float] = {}
-        self._name = ""
-        self._text: list[str] = []
+        self.depth = 0
 
-    def check(self, data: bytes) -> None:
+    def read(self, data: bytes) -> None:
+        """Parse the whole document; raises :class:`InputFileError` where it ends early or is refused."""
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = self._refuse
         parser.EntityDeclHandler = self._refuse
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._characters
+        parser.StartElementHandler = self._deeper
+        parser.EndElementHandler = self._higher
+        parser.CharacterDataHandler = self.text
         try:
             parser.Parse(data, True)
         except (LookupError, ValueError) as error:
@@ -79,12 +85,42 @@ class _Guard:
                 "cut; wait for it or copy it again"
             ) from error
 
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """Take note of an opening tag."""
+
+    def text(self, text: str) -> None:
+        """Take note of characters."""
+
+    def end(self, name: str) -> None:
+        """Take note of a closing tag."""
+
     def _refuse(self, *_: Any) -> None:
         raise InputFileError(
             f"{self.place} declares XML entities or a document type, which VASP never does; do not trust this file"
         )
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
+    def _deeper(self, name: str, attributes: dict[str, str]) -> None:
+        self.depth += 1
+        if self.depth > DEEPEST_XML:
+            raise InputFileError(f"{self.place} nests elements deeper than {DEEPEST_XML} levels, which VASP never does")
+        self.start(name, attributes)
+
+    def _higher(self, name: str) -> None:
+        self.depth -= 1
+        self.end(name)
+
+
+class _Guard(HarmlessXml):
+    """Counts steps and notes a few settings."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.steps: list[int] = []
+        self.settings: dict[str, float] = {}
+        self._name = ""
+        self._text: list[str] = []
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "calculation":
             self.steps.append(0)
         elif name == "scstep" and self.steps:
@@ -92,11 +128,11 @@ class _Guard:
         elif name == "i" and attributes.get("name") in _SETTINGS:
             self._name, self._text = attributes["name"], []
 
-    def _characters(self, text: str) -> None:
+    def text(self, text: str) -> None:
         if self._name:
             self._text.append(text)
 
-    def _end(self, _: str) -> None:
+    def end(self, name: str) -> None:
         if self._name:
             # <incar> echoes what the user set, <parameters>, which comes later, what VASP used.
             with reading(self.place, f"a vasprun.xml with a number as {self._name}"):
@@ -115,7 +151,7 @@ def parse_vasprun(path: str | os.PathLike[str]) -> Vasprun:
     """
     place, data = shown(path), read_bytes(path, MAX_SET_BYTES)
     guard = _Guard(place)
-    guard.check(data)
+    guard.read(data)
     count = len(guard.steps)
     with reading(path, "a vasprun.xml file"):
         from phonopy.interface.vasp import VasprunxmlExpat

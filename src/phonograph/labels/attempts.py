@@ -22,6 +22,7 @@ import numpy as np
 
 from phonograph.atomic import write_bytes
 from phonograph.errors import InputFileError
+from phonograph.labels.failures import FAILURES
 from phonograph.labels.task import Calculation, StructureBytes, canonical_json, structure_key
 from phonograph.types import FloatArray, LabelResult
 
@@ -66,8 +67,26 @@ class Attempt:
 
 def save_attempts(path: Path, attempts: Sequence[Attempt]) -> None:
     """Write a result file, atomically; raises :class:`InputFileError` where the folder cannot be written."""
-    lines = b"".join(canonical_json(_as_plain(attempt)).encode() + b"\n" for attempt in attempts)
-    write_bytes(path, lines + hashlib.sha256(lines).hexdigest().encode() + b"\n")
+    save_lines(path, [attempt_as_line(attempt) for attempt in attempts])
+
+
+def save_lines(path: Path, lines: Sequence[bytes]) -> None:
+    """Write a result file of lines that :func:`attempt_as_line` made, atomically."""
+    content = b"".join(line + b"\n" for line in lines)
+    write_bytes(path, content + hashlib.sha256(content).hexdigest().encode() + b"\n")
+
+
+def attempt_as_line(attempt: Attempt) -> bytes:
+    """Return an attempt as one line of JSON, without the line's end."""
+    return canonical_json(_as_plain(attempt)).encode()
+
+
+def attempt_of_line(line: bytes) -> Attempt:
+    """Read one line back; raises ValueError for anything else."""
+    try:
+        return _believable(_from_plain(json.loads(line)))
+    except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not an attempt: {error!r}") from error
 
 
 def load_attempts(path: Path) -> list[Attempt]:
@@ -84,8 +103,8 @@ def load_attempts(path: Path) -> list[Attempt]:
     if hashlib.sha256(lines).hexdigest().encode() != digest or content != lines + digest + b"\n":
         raise InputFileError(f"result file {path} is damaged or incomplete; delete it, its labels are computed again")
     try:
-        return [_from_plain(json.loads(line)) for line in lines.splitlines()]
-    except (KeyError, TypeError, ValueError) as error:
+        return [attempt_of_line(line) for line in lines.splitlines()]
+    except ValueError as error:
         raise InputFileError(f"{path} is not a result file ({error}); delete it") from error
 
 
@@ -134,6 +153,20 @@ def _from_plain(plain: Mapping[str, Any]) -> Attempt:
         ),
         **{name: plain[name] for name in ("final", "cores", "host", "ended", "log")},
     )
+
+
+def _believable(attempt: Attempt) -> Attempt:
+    """Return the attempt if it says what it promises; a file may come from anywhere."""
+    s, c, result = attempt.structure, attempt.calculation, attempt.result
+    if result.failure not in ("", *FAILURES):
+        raise ValueError(f"unknown failure {result.failure!r}")
+    numbers = [*result.values.values(), *(value for array in result.arrays.values() for value in array.flat)]
+    wrong = set(result.values) != set(c.provides) or set(result.arrays) != set(c.arrays)
+    if not result.failure and (wrong or not np.isfinite(numbers).all()):
+        raise ValueError("values and arrays are not those that the calculation provides")
+    if not s.numbers or len(s.numbers) % 4 or len(s.cell) != 72 or len(s.positions) != 6 * len(s.numbers):
+        raise ValueError("the structure has the wrong size")
+    return attempt
 
 
 def _text(data: bytes) -> str:

@@ -9,108 +9,155 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sqlite3
-import struct
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
-from urllib.parse import quote
+from typing import Any, Literal
 
-from phonograph.errors import InputFileError, MissingEngineError
-from phonograph.labels.failures import FAILURES
+import numpy as np
+
+from phonograph.atomic import replacing
+from phonograph.errors import DataError, InputFileError, MissingEngineError
+from phonograph.labels import checks, reading, writing
+from phonograph.labels.attempts import Attempt
+from phonograph.labels.connection import connected, network_warning, told, transaction
 from phonograph.labels.holder import held
-from phonograph.labels.task import Calculation, StructureBytes, property_unit, structure_key
-from phonograph.types import LabelResult
-
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x50484C42  # "PHLB"
-OK = "ok"
-_STATUSES = ", ".join(f"'{status}'" for status in (OK, *FAILURES))
-_SECONDS_FOR_A_LOCK = 30.0
-
-SCHEMA = {
-    "meta": "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
-    "structure": """CREATE TABLE structure (
-        id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE CHECK (length(key) = 32),
-        numbers BLOB NOT NULL, cell BLOB NOT NULL, positions BLOB NOT NULL) STRICT""",
-    "calculation": """CREATE TABLE calculation (
-        id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE CHECK (length(key) = 32),
-        engine TEXT NOT NULL, settings TEXT NOT NULL, provides TEXT NOT NULL, crc INTEGER NOT NULL) STRICT""",
-    "label": f"""CREATE TABLE label (
-        structure INTEGER NOT NULL REFERENCES structure, calculation INTEGER NOT NULL REFERENCES calculation,
-        property TEXT NOT NULL, value REAL, unit TEXT NOT NULL, status TEXT NOT NULL CHECK (status IN ({_STATUSES})),
-        message TEXT NOT NULL, crc INTEGER NOT NULL,
-        PRIMARY KEY (structure, calculation, property)) STRICT, WITHOUT ROWID""",
-    "attempt": """CREATE TABLE attempt (
-        id INTEGER PRIMARY KEY, structure INTEGER NOT NULL REFERENCES structure,
-        calculation INTEGER NOT NULL REFERENCES calculation, ended TEXT NOT NULL, host TEXT NOT NULL,
-        status TEXT NOT NULL, message TEXT NOT NULL, seconds REAL NOT NULL, crc INTEGER NOT NULL) STRICT""",
-}
-_META = (
-    ("format", "phonograph label store"),
-    ("units", "cell and positions: angstrom, rows are lattice vectors, little-endian f8; numbers: little-endian i4"),
-    ("keys", "structure: sha256(i8 count, numbers, cell, positions); crc: zlib.crc32 of the fields joined by 0x1f"),
+from phonograph.labels.rows import (
+    NOTHING,
+    Found,
+    LoggedAttempt,
+    StoredCalculation,
+    StoredLabel,
+    found_of,
+    grouped,
 )
+from phonograph.labels.schema import SCHEMA_VERSION
+from phonograph.labels.task import Calculation, StructureBytes, structure_bytes
+from phonograph.types import Configurations, FloatArray
 
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One finished attempt: ``final`` results become labels, others (crashes that are retried) only a log entry."""
-
-    structure: StructureBytes
-    calculation: Calculation
-    result: LabelResult
-    final: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What the store knows about one label: its result (None: nothing), and whether a damaged row was ignored."""
-
-    result: LabelResult | None
-    damaged: bool = False
+__all__ = ["SCHEMA_VERSION", "Attempt", "Found", "LabelStore", "StoredCalculation", "StoredLabel", "open_store"]
 
 
 class LabelStore:
-    """An open store; made by :func:`open_store`."""
+    """An open store; made by :func:`open_store`.
+
+    Attributes
+    ----------
+    path
+        Its file.
+    warnings
+        Sentences for the report: a network file system.
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
+        self.warnings: tuple[str, ...] = network_warning(path)
         self._connection = connection
+        self._calculations: dict[bytes, int] = {}
 
     def find(self, structure: bytes, calculation: Calculation) -> Found:
-        """Return the stored result of a calculation on the structure with this key.
+        """Return the stored result of a calculation on the structure with this key, arrays included.
 
-        A row whose checksum fails, or a label with a property missing, is reported as damaged and not used.
+        A row whose checksum fails, or a label with a property or array missing, is reported as damaged and not used.
+        Failures that pass (a missing engine, files that wait) are never stored.
         """
-        with _told(self.path, "read"):
-            rows = self._connection.execute(
-                "SELECT property, value, unit, status, message, label.crc FROM label "
-                "JOIN structure ON structure.id = label.structure JOIN calculation ON calculation.id = calculation "
-                "WHERE structure.key = ? AND calculation.key = ?",
-                (structure, calculation.key),
-            ).fetchall()
-        if not rows:
-            return Found(result=None)
-        sound = {
-            name: (value, status, message)
-            for name, value, unit, status, message, crc in rows
-            if crc == _label_crc(structure, calculation.key, name, value, unit, status, message)
-            and unit == property_unit(name)
-        }
-        if set(sound) != set(calculation.provides):
-            return Found(result=None, damaged=True)
-        failed = [(status, message) for _, status, message in sound.values() if status != OK]
-        if failed:
-            return Found(result=LabelResult(values={}, failure=failed[0][0], message=failed[0][1]))
-        return Found(result=LabelResult(values={name: sound[name][0] for name in calculation.provides}))
+        key = (structure, calculation.key)
+        rows = self._rows(reading.LABEL, key)
+        blobs = self._rows(reading.ARRAYS, key) if calculation.arrays and rows else ()
+        return found_of(key, rows, blobs, calculation.provides, calculation.arrays)
+
+    def find_many(self, structures: Sequence[bytes], calculation: Calculation) -> list[Found]:
+        """Return what :meth:`find` returns for each structure, without their arrays, much faster.
+
+        Arrays are checked all the same.
+        """
+        results: dict[bytes, Found] = {}
+        for keys in reading.chunks(list(dict.fromkeys(structures))):
+            marks = reading.marks(keys)
+            rows = grouped(self._rows(reading.LABELS.format(marks), (calculation.key, *keys)))
+            blobs = grouped(
+                self._rows(reading.MANY_ARRAYS.format(marks), (calculation.key, *keys)) if calculation.arrays else ()
+            )
+            for key in rows.keys() & set(keys):  # a damaged key reads as something else than it was found by
+                results[key] = found_of(
+                    (key, calculation.key),
+                    rows[key],
+                    blobs.get(key, ()),
+                    calculation.provides,
+                    calculation.arrays,
+                    with_arrays=False,
+                )
+        return [results.get(key, NOTHING) for key in structures]
+
+    def arrays(self, structure: bytes, calculation: Calculation) -> dict[str, FloatArray]:
+        """Return the arrays of a stored label by name, in the units of :data:`phonograph.types.ARRAY_UNITS`.
+
+        Raises
+        ------
+        DataError
+            No such label, a failed one, or a damaged one.
+        """
+        found = self.find(structure, calculation)
+        if found.result is None or found.result.failure:
+            why = "is damaged" if found.damaged else found.result.failure if found.result else "is not in the store"
+            raise DataError(f"the label of structure {structure.hex()[:12]} by {calculation.engine} {why}")
+        return dict(found.result.arrays)
+
+    def calculations(self) -> tuple[StoredCalculation, ...]:
+        """Return the calculations of which the store has labels or attempts, oldest first.
+
+        Raises
+        ------
+        InputFileError
+            One of them is damaged; the next labelling with it mends it.
+        """
+        return tuple(reading.calculations(self._rows, self.path).values())
+
+    def set_names(self) -> tuple[str, ...]:
+        """Return the names of the sets that were registered, oldest first."""
+        return tuple(dict.fromkeys(name for (name,) in self._rows("SELECT name FROM sample_set ORDER BY id")))
+
+    def labels(self, calculations: Iterable[bytes] | None = None) -> Iterator[StoredLabel]:
+        """Yield labels with arrays, samples and costs in the order in which their structures were put in.
+
+        Parameters
+        ----------
+        calculations
+            Keys of those wanted; all by default.
+
+        Notes
+        -----
+        Holes are yielded with their class of failure; what fails a checksum as a hole of class ``"damaged"``, without
+        atoms where the structure itself is damaged.  The file is read in small pieces, so a driver that writes at the
+        same time never has to wait for long.
+        """
+        return reading.labels(self._rows, self.path, None if calculations is None else set(calculations))
+
+    def attempts(self, structures: Sequence[bytes], calculation: Calculation) -> Iterator[LoggedAttempt]:
+        """Yield the logged attempts of these structures, each structure's in the order in which they ended.
+
+        Attempts that fail their checksum are left out; :meth:`problems` names them.
+        """
+        for keys in reading.chunks(list(dict.fromkeys(structures))):
+            rows = self._rows(reading.ATTEMPTS.format(reading.marks(keys)), (calculation.key, *keys))
+            yield from reading.attempts(rows, calculation.key)
+
+    def costs(self, structures: Sequence[bytes], calculation: Calculation) -> FloatArray:
+        """Return the core-seconds that each structure has cost so far, failed attempts included, shape (structures,).
+
+        Core-seconds are wall time times the cores that were held.
+        """
+        spent: dict[bytes, float] = {}
+        for attempt in self.attempts(structures, calculation):
+            spent[attempt.structure] = spent.get(attempt.structure, 0.0) + attempt.core_seconds
+        return np.array([spent.get(key, 0.0) for key in structures], dtype=np.float64)
 
     def record(self, attempts: Sequence[Attempt]) -> None:
         """Write attempts in one transaction: when this returns they survive kill -9 and power loss.
+
+        Recording the same attempt twice changes nothing, and a label that is there and sound stays as it is, whatever
+        comes later: a result file may be taken in again after a kill.  A failure gives way to a success.  Failures
+        that pass (a missing engine, files that wait) are logged once and are no labels.
 
         Raises
         ------
@@ -119,71 +166,58 @@ class LabelStore:
         """
         if not attempts:
             return
-        with _told(self.path, "write"), _transaction(self._connection):
-            for attempt in attempts:
-                self._write(attempt)
+        try:
+            with told(self.path, "write"), transaction(self._connection):
+                for attempt in attempts:
+                    writing.record(self._connection, attempt, self._calculations)
+        except BaseException:
+            self._calculations.clear()  # what was rolled back has no number
+            raise
 
-    def _write(self, attempt: Attempt) -> None:
-        execute, s, c, result = self._connection.execute, attempt.structure, attempt.calculation, attempt.result
-        execute(
-            "INSERT OR IGNORE INTO structure (key, numbers, cell, positions) VALUES (?, ?, ?, ?)",
-            (s.key, s.numbers, s.cell, s.positions),
-        )
-        provides = ",".join(c.provides)
-        execute(
-            "INSERT OR IGNORE INTO calculation (key, engine, settings, provides, crc) VALUES (?, ?, ?, ?, ?)",
-            (c.key, c.engine, c.settings, provides, _crc(c.key, c.engine, c.settings, provides)),
-        )
-        (structure_id,) = execute("SELECT id FROM structure WHERE key = ?", (s.key,)).fetchone()
-        (calculation_id,) = execute("SELECT id FROM calculation WHERE key = ?", (c.key,)).fetchone()
-        status = result.failure or OK
-        ended, host = datetime.now(UTC).isoformat(timespec="seconds"), socket.gethostname()
-        log = (ended, host, status, result.message, float(result.seconds))
-        execute(
-            "INSERT INTO attempt (structure, calculation, ended, host, status, message, seconds, crc) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (structure_id, calculation_id, *log, _crc(s.key, c.key, *log)),
-        )
-        for name in c.provides if attempt.final else ():
-            # SQLite stores −0.0 as 0; adding zero keeps the checksum right.
-            value = float(result.values[name]) + 0.0 if not result.failure else None
-            row = (name, value, property_unit(name), status, result.message)
-            execute(
-                "INSERT OR REPLACE INTO label (structure, calculation, property, value, unit, status, message, crc) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (structure_id, calculation_id, *row, _label_crc(s.key, c.key, *row)),
-            )
+    def register(self, configurations: Configurations, structures: Sequence[StructureBytes] | None = None) -> None:
+        """Note which structures form a set and how they were drawn; a set that is known costs one look.
+
+        Of several sets of one name the one registered last counts.  Structures keep the order of the first set that
+        holds them, so that exports do not depend on the order in which labels were finished.
+
+        Parameters
+        ----------
+        configurations
+            The set.
+        structures
+            Its structures, where the caller has them.
+        """
+        contents = structures or [structure_bytes(crystal) for crystal in configurations.crystals()]
+        with told(self.path, "write"), transaction(self._connection):
+            writing.register(self._connection, configurations, contents)
+
+    def snapshot(self, path: str | os.PathLike[str]) -> None:
+        """Write a compact copy of the store as it is now, also while a driver writes; checked before it gets its name.
+
+        Raises
+        ------
+        InputFileError
+            A folder that cannot be written, or a copy that is damaged.
+        """
+        target = Path(path)
+        if target.exists() and self.path.exists() and target.samefile(self.path):
+            raise InputFileError(f"a snapshot of {self.path} needs another path than the store itself")
+        with replacing(target) as temporary:
+            with told(target, "write"):
+                self._connection.execute("VACUUM main INTO ?", (str(temporary),))
+            with connected(temporary, writes=False) as copy:
+                problems = checks.problems(LabelStore(temporary, copy)._rows, target)
+            if problems:
+                raise InputFileError(f"the copy of {self.path} is damaged ({problems[0]}); it was not kept")
 
     def problems(self) -> tuple[str, ...]:
         """Check every page, hash and checksum; return one sentence per damaged place (empty: all is well)."""
-        with _told(self.path, "read"):
-            pages = [row[0] for row in self._connection.execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
-            if pages:
-                return tuple(f"{self.path}: {' '.join(str(page).split())}" for page in pages)
-            return (*self._wrong_structures(), *self._wrong_rows())
+        return checks.problems(self._rows, self.path)
 
-    def _wrong_structures(self) -> Iterator[str]:
-        for number, key, *blobs in self._connection.execute("SELECT id, key, numbers, cell, positions FROM structure"):
-            if structure_key(*blobs) != key:
-                yield f"{self.path}: structure {number} does not match its key"
-
-    def _wrong_rows(self) -> Iterator[str]:
-        for number, key, engine, settings, provides, crc in self._connection.execute(
-            "SELECT id, key, engine, settings, provides, crc FROM calculation"
-        ):
-            if crc != _crc(key, engine, settings, provides):
-                yield f"{self.path}: calculation {number} fails its checksum"
-        joined = "JOIN structure AS s ON s.id = structure JOIN calculation AS c ON c.id = calculation"
-        for s, c, *row, crc in self._connection.execute(
-            f"SELECT s.key, c.key, property, value, unit, status, message, t.crc FROM label AS t {joined}"  # noqa: S608
-        ):
-            if crc != _label_crc(s, c, *row):
-                yield f"{self.path}: a label of structure {s.hex()[:12]} fails its checksum"
-        for number, s, c, *log, crc in self._connection.execute(
-            f"SELECT t.id, s.key, c.key, ended, host, status, message, seconds, t.crc FROM attempt AS t {joined}"  # noqa: S608
-        ):
-            if crc != _crc(s, c, *log):
-                yield f"{self.path}: attempt {number} fails its checksum"
+    def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        # Fetched at once, so that the file is not locked while the rows are worked on.
+        with told(self.path, "read"):
+            return self._connection.execute(sql, parameters).fetchall()
 
 
 @contextlib.contextmanager
@@ -195,8 +229,9 @@ def open_store(path: str | os.PathLike[str], mode: Literal["read", "write"] = "r
     path
         The SQLite file; ``"write"`` makes it, and its folder, where missing.
     mode
-        ``"read"``: any number of processes at a time, also while one writes.  ``"write"``: one process at a time,
-        held by a lock that the system releases when its owner dies, however it dies.
+        ``"read"``: any number of processes at a time, also while one writes; the file is not changed, also not one of
+        an older release.  ``"write"``: one process at a time, held by a lock that the system releases when its owner
+        dies, however it dies; a store of an older release is brought up to date without touching its labels.
 
     Raises
     ------
@@ -209,130 +244,8 @@ def open_store(path: str | os.PathLike[str], mode: Literal["read", "write"] = "r
     if sqlite3.sqlite_version_info < (3, 37):
         raise MissingEngineError(f"label stores need SQLite 3.37 or newer; this Python has {sqlite3.sqlite_version}")
     target = Path(path)
-    if mode == "read":
-        if not target.is_file():
-            raise InputFileError(f"label store {target} not found; label some configurations first")
-        with _connected(target, "ro") as store:
-            yield store
-    else:
-        with held(target), _connected(target, "rwc") as store:
-            yield store
-
-
-@contextlib.contextmanager
-def _connected(path: Path, mode: str) -> Iterator[LabelStore]:
-    writes = mode != "ro"
-    with _told(path, "open"):
-        connection = _connection(path, mode)
-    try:
-        with _told(path, "open"):
-            if writes:
-                connection.execute("PRAGMA synchronous = FULL")
-                _create_if_new(connection)
-            _check(path, connection, thorough=writes)
-            if writes:
-                connection.execute("PRAGMA journal_mode = DELETE")
-        yield LabelStore(path, connection)
-    finally:
-        connection.close()
-
-
-def _connection(path: Path, mode: str) -> sqlite3.Connection:
-    if mode == "ro" and Path(f"{path}-journal").exists():
-        _roll_back(path)
-    connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode={mode}", uri=True, isolation_level=None, timeout=_SECONDS_FOR_A_LOCK
-    )
-    # The file may come from someone else: its schema is data, not code.
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA cell_size_check = ON")
-    # A damaged byte must reach the checksum instead of stopping the read.
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    return connection
-
-
-def _roll_back(path: Path) -> None:
-    """Undo the half-written transaction of a killed writer; SQLite's own locks keep this safe beside a live one."""
-    with contextlib.suppress(sqlite3.OperationalError):  # read-only folder: the reader's own error says so
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=rw", uri=True)) as writable:
-            writable.execute("SELECT count(*) FROM sqlite_master").fetchone()
-
-
-def _create_if_new(connection: sqlite3.Connection) -> None:
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
-        return
-    if connection.execute("PRAGMA application_id").fetchone() != (0,):
-        return
-    connection.execute("PRAGMA page_size = 16384")
-    with _transaction(connection):
-        for statement in SCHEMA.values():
-            connection.execute(statement)
-        connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", _META)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-def _check(path: Path, connection: sqlite3.Connection, *, thorough: bool) -> None:
-    if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
-        raise InputFileError(f"{path} is an SQLite file but not a label store; give another path")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != SCHEMA_VERSION:
-        raise InputFileError(
-            f"label store {path} has schema version {version}; this Phonograph reads version {SCHEMA_VERSION}: "
-            "use a matching release"
-        )
-    found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
-    if found != SCHEMA:
-        raise InputFileError(f"label store {path} does not have the schema of a label store; give another path")
-    if thorough and connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-        raise InputFileError(_damaged(path))
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
-@contextlib.contextmanager
-def _told(path: Path, verb: str) -> Iterator[None]:
-    """Turn SQLite's errors into one sentence that names the file."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise InputFileError(
-            f"cannot {verb} label store {path}: {error}; it needs a writable folder with free space "
-            "(labels finished so far are kept; run again to continue)"
-        ) from error
-    except UnicodeDecodeError as error:
-        # SQLite's own message quotes a damaged schema.
-        raise InputFileError(_damaged(path)) from error
-    except sqlite3.DatabaseError as error:
-        if type(error) is not sqlite3.DatabaseError:
-            raise  # a misuse of the library is a bug, not a damaged file
-        raise InputFileError(f"{_damaged(path)} ({error})") from error
-
-
-def _damaged(path: Path) -> str:
-    return f"label store {path} is damaged or not SQLite; move it away (or restore a copy) and run again"
-
-
-def _crc(*fields: bytes | str | float | None) -> int:
-    return zlib.crc32(b"\x1f".join(_field(field) for field in fields))
-
-
-def _label_crc(structure: bytes, calculation: bytes, *row: str | float | None) -> int:
-    return _crc(structure, calculation, *row)
-
-
-def _field(field: bytes | str | float | None) -> bytes:
-    if field is None:
-        return b""
-    if isinstance(field, bytes):
-        return field
-    return field.encode() if isinstance(field, str) else struct.pack("<d", field)
+    if mode == "read" and not target.is_file():
+        raise InputFileError(f"label store {target} not found; label some configurations first")
+    lock = contextlib.nullcontext() if mode == "read" else held(target)
+    with lock, connected(target, writes=mode == "write") as connection:
+        yield LabelStore(target, connection)

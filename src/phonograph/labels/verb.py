@@ -3,69 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from phonograph.errors import ConfigurationError, DataError
-from phonograph.labels.execution.pool import Job, Outcome, WorkerPool, count_workers
-from phonograph.labels.failures import failure
-from phonograph.labels.store import Attempt, LabelStore, open_store
-from phonograph.labels.task import Calculation, StructureBytes, calculation, property_unit, structure_bytes
-from phonograph.types import (
-    ZERO_GAP_EV,
-    Configurations,
-    Crystal,
-    LabelColumn,
-    Labeller,
-    LabelResult,
-    Labels,
-    Origin,
-    Progress,
-)
+from phonograph.errors import ConfigurationError
+from phonograph.labels.attempts import Attempt
+from phonograph.labels.batches import Batches, Decided
+from phonograph.labels.execution.entry import decides
+from phonograph.labels.execution.pool import WorkerPool
+from phonograph.labels.execution.seam import Executor, Needs
+from phonograph.labels.plan import Place, Work, classes_to_retry, look_up, planned
+from phonograph.labels.progress import Meter
+from phonograph.labels.results import delete, results_folder, take_in, tidy
+from phonograph.labels.store import LabelStore, open_store
+from phonograph.labels.table import table_of
+from phonograph.types import Configurations, Labeller, Labels, Progress
 
 COMMIT_S = 0.5
 COMMIT_SHARE = 0.05
-"""A label is on disk within half a second; earlier where commits, which wait for the disk, take under 5 % of the time.
+"""A result file is in the store within half a second; earlier where commits, which wait for the disk, take under 5 %
+of the time.
 
 Labels that take longer than that are committed one by one, faster ones together.
 """
-
-_EDGES = ("vbm_eV", "cbm_eV")
-
-
-@dataclass
-class _Work:
-    """Everything one call needs: samples, unique structures, calculations, and results as they come.
-
-    ``results[structure][calculation]``; structures are unique by content and keep the order of first appearance.
-    """
-
-    sample_ids: list[str] = field(default_factory=list)
-    set_names: list[str] = field(default_factory=list)
-    sample_structure: list[int] = field(default_factory=list)
-    structures: list[StructureBytes] = field(default_factory=list)
-    places: list[tuple[Configurations, int]] = field(default_factory=list)
-    calculations: list[Calculation] = field(default_factory=list)
-    results: list[list[LabelResult | None]] = field(default_factory=list)
-    damaged: int = 0
-
-    def crystal(self, structure: int) -> Crystal:
-        configurations, position = self.places[structure]
-        return configurations.crystal(position)
-
-    @property
-    def total(self) -> int:
-        return len(self.structures) * len(self.calculations)
 
 
 def label(
@@ -75,14 +38,17 @@ def label(
     *,
     workers: int = 0,
     timeout_s: float = 600.0,
-    retry_failed: bool = False,
+    retry_failed: bool | Sequence[str] = False,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+    executor: Executor | None = None,
 ) -> Labels:
     """Label every configuration of ``sets`` with every labeller.
 
     What the store knows is not computed again; identical structures are computed once.  A label that fails is a named
     hole (NaN, with the reason in ``status``) and the run goes on.  The call can be interrupted at any time, also by
-    kill -9: labels reported to ``progress`` are on disk, and the next call continues from there.
+    kill -9: labels reported to ``progress`` are on disk, and the next call continues from there.  Workers write what
+    they finish into ``<store>.results``; the next call also takes in what a killed one left there.
 
     Workers are spawned processes: in a script, call this under ``if __name__ == "__main__":``.
 
@@ -95,14 +61,19 @@ def label(
     store
         SQLite file, made where missing; one call at a time may write to it.
     workers
-        Worker processes with one thread each; 0: one per core this process may use.
+        Worker processes of this machine, each with one thread; 0: as many as its cores and its free memory allow.
     timeout_s
         Time limit of one label, s, not counting the loading of the engine.
     retry_failed
-        Compute again what failed in an earlier call.  Off by default: the same input mostly fails in the same way,
-        and a table should not depend on how often it was asked for.
+        Compute again what failed in an earlier call: all of it, or these failure classes.  Off by default: the same
+        input mostly fails in the same way, and a table should not depend on how often it was asked for.  What only
+        waited (a missing program, files to be calculated elsewhere) is tried by every call.
     progress
         Called as ``progress("labels", done, total)`` with labels that are on disk.
+    say
+        Called with a line of text once a minute (rate, time left, failures so far) and where something needs saying.
+    executor
+        What runs the tasks; the processes of this machine by default, and then ``workers`` counts.
 
     Returns
     -------
@@ -122,204 +93,92 @@ def label(
     """
     if not timeout_s > 0:
         raise ConfigurationError(f"timeout_s must be greater than 0; got {timeout_s!r}")
-    count = count_workers(workers)
-    work = _plan(sets, labellers)
-    with open_store(Path(store), "write") as book:
-        missing = _look_up(work, book, retry_failed)
-        _compute(work, book, missing, min(count, max(1, len(missing))), timeout_s, progress)
-    return _table(work, sets, labellers)
-
-
-def _plan(sets: Sequence[Configurations], labellers: Sequence[Labeller]) -> _Work:
-    if not labellers:
-        raise ConfigurationError("labelling needs at least one labeller; got none")
-    if not sets:
-        raise DataError("labelling needs at least one set of configurations; got none")
-    work = _Work(calculations=[calculation(labeller) for labeller in labellers])
-    providers = Counter(name for item in work.calculations for name in item.provides)
-    for name, times in providers.items():
-        if times > 1:
-            engines = " and ".join(c.engine for c in work.calculations if name in c.provides)
-            raise ConfigurationError(f"property {name!r} is provided {times} times, by {engines}; keep one of them")
-    known: dict[bytes, int] = {}
-    for configurations in sets:
-        work.sample_ids.extend(configurations.ids)
-        work.set_names.extend([configurations.name] * len(configurations))
-        for position, crystal in enumerate(configurations.crystals()):
-            content = structure_bytes(crystal)
-            if content.key not in known:
-                known[content.key] = len(work.structures)
-                work.structures.append(content)
-                work.places.append((configurations, position))
-            work.sample_structure.append(known[content.key])
-    if len(set(work.sample_ids)) != len(work.sample_ids):
-        raise DataError("sample ids must be unique: give the sets different names")
-    work.results = [[None] * len(work.calculations) for _ in work.structures]
-    return work
-
-
-def _look_up(work: _Work, book: LabelStore, retry_failed: bool) -> list[tuple[int, int]]:
-    """Fill in what the store knows; return the (structure, calculation) pairs to compute."""
-    missing = []
-    for s, structure in enumerate(work.structures):
-        for c, item in enumerate(work.calculations):
-            found = book.find(structure.key, item)
-            work.damaged += found.damaged
-            if found.result is None or (retry_failed and found.result.failure):
-                missing.append((s, c))
-            else:
-                work.results[s][c] = found.result
-    return missing
+    retry = classes_to_retry(retry_failed)
+    runner = executor or WorkerPool(workers, say=say)
+    work = planned(sets, labellers)
+    path = Path(store)
+    with open_store(path, "write") as book:
+        for configurations in sets:
+            book.register(configurations, work.structures_of(configurations.name))
+        work.damaged_files = len(take_in(path, book).damaged)
+        missing = look_up(work, book, retry)
+        meter = Meter(total=work.total, known=work.total - len(missing), progress=progress, say=say)
+        _compute(work, book, missing, runner, timeout_s, meter)
+    tidy(path)
+    return table_of(work, sets, labellers)
 
 
 def _compute(
-    work: _Work,
-    book: LabelStore,
-    missing: Sequence[tuple[int, int]],
-    workers: int,
-    timeout_s: float,
-    progress: Progress | None,
+    work: Work, book: LabelStore, missing: Sequence[Place], runner: Executor, timeout_s: float, meter: Meter
 ) -> None:
-    writer = _Writer(work=work, book=book, missing=missing, progress=progress)
-    writer.tell()
-    if not missing:
-        return
-    pool = WorkerPool([item.task for item in work.calculations], workers=workers, timeout_s=timeout_s)
+    writer = _Writer(work=work, book=book, meter=meter)
+    meter.tell()
+    for cores in dict.fromkeys(work.calculations[c].cores for _, c in missing):
+        places = [place for place in missing if work.calculations[place[1]].cores == cores]
+        needs = _needs(work, places, timeout_s)
+        batches = Batches(
+            work=work,
+            missing=places,
+            places=runner.places(needs),
+            timeout_s=timeout_s,
+            folder=results_folder(book.path),
+        )
+        _run(runner, needs, batches, writer)
+    meter.close()
+
+
+def _needs(work: Work, places: Sequence[Place], timeout_s: float) -> Needs:
+    items = tuple(work.calculations[c] for c in dict.fromkeys(c for _, c in places))
+    return Needs(
+        calculations=items,
+        cores=items[0].cores,
+        memory_GB=max(item.memory_GB for item in items),
+        labels=len(places),
+        timeout_s=timeout_s,
+    )
+
+
+def _run(runner: Executor, needs: Needs, batches: Batches, writer: _Writer) -> None:
     try:
-        with contextlib.closing(pool.run(_jobs(work, missing))) as finished:
-            for outcomes in finished:
-                writer.take(outcomes)
+        with contextlib.closing(runner.run(needs, batches.next_task)) as ended:
+            for finished in ended:
+                writer.take([batches.ended(one) for one in finished])
+    except KeyboardInterrupt:
+        writer.take(batches.salvage())
+        raise
     finally:
         writer.flush()
 
 
-def _jobs(work: _Work, missing: Sequence[tuple[int, int]]) -> Iterator[Job]:
-    """Yield jobs structure by structure, made only when they are needed, so that memory stays small."""
-    for name, (s, c) in enumerate(missing):
-        yield Job(name=name, labeller=c, crystal=work.crystal(s))
-
-
 @dataclass
 class _Writer:
-    """Commits finished attempts in small batches and tells progress only of what is on disk."""
+    """Commits finished attempts in small batches and tells progress only of what is in the store."""
 
-    work: _Work
+    work: Work
     book: LabelStore
-    missing: Sequence[tuple[int, int]]
-    progress: Progress | None
-    pending: list[tuple[Attempt, int, int]] = field(default_factory=list)
+    meter: Meter
+    pending: list[tuple[Attempt, Place]] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
     next_commit: float = 0.0
-    done: int = 0
 
-    def take(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            s, c = self.missing[outcome.job.name]
-            attempt = Attempt(
-                structure=self.work.structures[s],
-                calculation=self.work.calculations[c],
-                result=outcome.result,
-                final=outcome.final,
-            )
-            self.pending.append((attempt, s, c))
+    def take(self, ended: Sequence[Decided]) -> None:
+        for decided in ended:
+            self.pending.extend(decided.attempts)
+            self.files.extend(decided.files)
         if self.pending and time.monotonic() >= self.next_commit:
             self.flush()
 
     def flush(self) -> None:
+        """Store what has come, then delete the files it came in; a kill between the two is harmless."""
         started = time.monotonic()
-        self.book.record([attempt for attempt, _, _ in self.pending])
+        self.book.record([attempt for attempt, _ in self.pending])
         ended = time.monotonic()
         self.next_commit = ended + min(COMMIT_S, (ended - started) / COMMIT_SHARE)
-        for attempt, s, c in self.pending:
-            if attempt.final:
-                self.work.results[s][c] = attempt.result
-                self.done += 1
+        delete(self.files)
+        for attempt, place in self.pending:
+            if decides(attempt):
+                self.work.keep(place, attempt.result)
+                self.meter.count(attempt.result, attempt.cores)
         self.pending.clear()
-        self.tell()
-
-    def tell(self) -> None:
-        if self.progress is not None:
-            self.progress("labels", self.work.total - len(self.missing) + self.done, self.work.total)
-
-
-def _table(work: _Work, sets: Sequence[Configurations], labellers: Sequence[Labeller]) -> Labels:
-    columns = []
-    for c, item in enumerate(work.calculations):
-        for name in item.provides:
-            found = [_result(work, s, c).values.get(name, np.nan) for s in work.sample_structure]
-            columns.append(LabelColumn(name=name, unit=property_unit(name), values=np.array(found), engine=item.engine))
-    return Labels(
-        sample_ids=tuple(work.sample_ids),
-        set_names=tuple(work.set_names),
-        columns=tuple(columns),
-        status=tuple(_status(work, s) for s in work.sample_structure),
-        warnings=_warnings(work, columns),
-        origin=_origin(work, sets, labellers),
-    )
-
-
-def _result(work: _Work, structure: int, calculation: int) -> LabelResult:
-    result = work.results[structure][calculation]
-    return result if result is not None else failure("crashed", "no attempt finished")
-
-
-def _status(work: _Work, structure: int) -> str:
-    parts = []
-    for c, item in enumerate(work.calculations):
-        result = _result(work, structure, c)
-        if result.failure:
-            parts.append(f"{', '.join(item.provides)}: {result.failure}: {result.message}")
-    return "failed: " + "; ".join(parts) if parts else "ok"
-
-
-def _warnings(work: _Work, columns: Sequence[LabelColumn]) -> tuple[str, ...]:
-    sentences = []
-    samples = len(work.sample_ids)
-    for c, item in enumerate(work.calculations):
-        classes = Counter(_result(work, s, c).failure for s in work.sample_structure)
-        del classes[""]
-        if classes:
-            counts = ", ".join(f"{times} {kind}" for kind, times in sorted(classes.items()))
-            sentences.append(
-                f"{sum(classes.values())} of {samples} samples have no {', '.join(item.provides)} from {item.engine} "
-                f"({counts}): named holes, tried again only on request (retry_failed)."
-            )
-    shared = samples - len(work.structures)
-    if shared:
-        sentences.append(f"{shared} of {samples} samples repeat a structure; each structure was labelled once.")
-    if work.damaged:
-        sentences.append(f"{work.damaged} stored labels failed their checksum and were computed again.")
-    return (*sentences, *_gap_warnings(columns))
-
-
-def _gap_warnings(columns: Sequence[LabelColumn]) -> Iterator[str]:
-    names = [column.name for column in columns]
-    for column in columns:
-        zero = int((column.values <= ZERO_GAP_EV).sum()) if column.name == "band_gap_eV" else 0
-        if zero:
-            yield f"{zero} of {len(column.values)} band gaps are zero (≤ {ZERO_GAP_EV:g} eV); they are kept as values."
-    edges = [name for name in _EDGES if name in names]
-    if edges:
-        yield (
-            f"{' and '.join(edges)}: raw eigenvalues of one periodic calculation each; their zero of energy is not "
-            "shared between cells, so values of different lattices or compositions must not be compared."
-        )
-
-
-def _origin(work: _Work, sets: Sequence[Configurations], labellers: Sequence[Labeller]) -> Origin:
-    settings = [
-        {"labeller": type(labeller).__qualname__, "engine": item.engine, "settings": json.loads(item.settings)}
-        for labeller, item in zip(labellers, work.calculations, strict=True)
-    ]
-    inputs: dict[str, str] = {}
-    for configurations in sets:
-        keys = b"".join(
-            work.structures[s].key
-            for s, name in zip(work.sample_structure, work.set_names, strict=True)
-            if name == configurations.name
-        )
-        inputs[configurations.name] = hashlib.sha256(keys).hexdigest()
-    versions: dict[str, Any] = {"numpy": metadata.version("numpy")}
-    for item in work.calculations:
-        package, _, rest = item.engine.partition(" ")
-        versions[package] = rest.split(" ")[0].rstrip(";")
-    return Origin(room="labels", settings={"labellers": settings}, inputs=inputs, versions=versions)
+        self.files.clear()
+        self.meter.tell()

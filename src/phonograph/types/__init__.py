@@ -29,6 +29,7 @@ from phonograph.types.datasets import Dataset
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
 from phonograph.types.labels import ARRAY_UNITS, PROPERTY_UNITS, ZERO_GAP_EV, LabelColumn, Labels, join_labels
 from phonograph.types.networks import Epoch, Fitted, InputScaling, Split, Study, StudyRow, TargetScaling
+from phonograph.types.noise import NOISE_CAUSES, NoiseFloor, NoiseRow
 from phonograph.types.phonon_results import ImaginaryModes, PhononAudit, PhononProperties
 from phonograph.types.protocols import Explainer, GraphModel, Labeller, LabelResult, Sampler
 from phonograph.types.results import (
@@ -49,6 +50,7 @@ __all__ = [
     "ARRAY_UNITS",
     "MAX_ATOMS",
     "MIN_DISTANCE_A",
+    "NOISE_CAUSES",
     "PROPERTY_UNITS",
     "ZERO_GAP_EV",
     "Bands",
@@ -79,6 +81,8 @@ __all__ = [
     "Labels",
     "Metric",
     "MetricSummary",
+    "NoiseFloor",
+    "NoiseRow",
     "Origin",
     "PhononAudit",
     "PhononProperties",

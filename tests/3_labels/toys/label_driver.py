@@ -1,4 +1,4 @@
-"""A labelling process to be killed: label_driver.py STORE N SECONDS [WORKERS [BYTES_LIMIT]]."""
+"""A labelling process to be killed: label_driver.py STORE N SECONDS [WORKERS [BYTES_LIMIT [program]]]."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import resource
 import sys
 from pathlib import Path
 
-from label_toys import copper
+from label_toys import ProgramLabeller, copper
 
 from phonograph.errors import UserError
 from phonograph.files.labels import save_labels
 from phonograph.labels import AseLabeller, label
 
 
-def main(store: str, n: str, seconds: str, workers: str = "2", limit: str = "") -> int:
+def main(store: str, n: str, seconds: str, workers: str = "2", limit: str = "", kind: str = "") -> int:
     os.environ["LABEL_TOY_SECONDS"] = seconds
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
     toy = AseLabeller(factory="label_toys:Toy", name="toy", version="1", provides=("hydrostatic_stress_GPa",))
-    emt = energy_only()
+    engines = [ProgramLabeller()] if kind == "program" else [energy_only(), toy]
     try:
-        labels = label([copper(int(n))], [emt, toy], store, workers=int(workers), progress=tell)
+        labels = label([copper(int(n))], engines, store, workers=int(workers), progress=tell)
     except UserError as error:
         sys.stdout.write(f"SENTENCE {error}\n")
         return 2

@@ -6,17 +6,29 @@ import contextlib
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from phonograph.errors import InputFileError
+from phonograph.labels.engines.jobs import note_job
 from phonograph.labels.engines.program import Ran, find_program, run_program
 from phonograph.labels.failures import failure
 from phonograph.labels.task import structure_bytes
 from phonograph.options import option
 from phonograph.types import Crystal, LabelResult
+
+
+class Refused(InputFileError):
+    """A label that is not tried, of a failure class of its own.
+
+    ``waiting`` and ``engine_missing`` say nothing about the structure and are not stored; ``bad_input`` is.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +37,7 @@ class FileEngine(ABC):
 
     With ``command``, the program is run.  Without, the inputs are written to ``folder``/<name of the structure> and
     the label waits (a hole called ``waiting``) until someone has run it: call again to read what is finished.
+    ``folder``/jobs.csv lists structures and states.
 
     A result counts only if it is complete, converged and of this very structure and input (see
     :meth:`read_outputs`).
@@ -33,9 +46,12 @@ class FileEngine(ABC):
     command: tuple[str, ...] = option(
         (),
         "Program and arguments, such as ['mpirun', '-np', '2', 'cp2k.psmp']; empty: write inputs and wait for files.",
+        decides=False,
     )
     folder: str = option(
-        "", "Folder that keeps a subfolder per structure; empty: a temporary folder, deleted after each label."
+        "",
+        "Folder that keeps a subfolder per structure; empty: a temporary folder, deleted after each label.",
+        decides=False,
     )
 
     OUTPUT: ClassVar[str]
@@ -43,7 +59,7 @@ class FileEngine(ABC):
 
     @abstractmethod
     def write_inputs(self, crystal: Crystal, folder: Path) -> None:
-        """Write every input file of one structure."""
+        """Write every input file of one structure; raises :class:`Refused` where that cannot or must not be."""
 
     @abstractmethod
     def read_outputs(self, crystal: Crystal, folder: Path) -> LabelResult:
@@ -63,21 +79,50 @@ class FileEngine(ABC):
         """Return the command line; the command as given unless an engine adds its input file."""
         return list(self.command)
 
+    def environment(self) -> Mapping[str, str]:
+        """Return variables for the program besides those of this process; none unless an engine needs some."""
+        return {}
+
+    def clear_outputs(self, folder: Path) -> None:  # noqa: B027 - most engines overwrite theirs
+        """Delete what an earlier run left, so that it cannot be taken for the output of the next."""
+
+    def write_guide(self, root: Path) -> None:  # noqa: B027 - a help, not a duty
+        """Write into ``folder``, once, what helps a person to run the program on all its subfolders."""
+
     def label(self, crystal: Crystal) -> LabelResult:
-        """Label one crystal: read what is there, else run the program, else write its inputs and wait."""
+        """Label one crystal: read what is there, else run the program, else write its inputs and wait.
+
+        Outputs that give no label are read again and again while there is no command; with one, the program runs anew.
+        """
         with self._workplace(crystal) as folder:
             try:
-                if self.folder and self.has_outputs(folder):
-                    return self.read_outputs(crystal, folder)
-                self.write_inputs(crystal, folder)
-                if not self.command:
-                    return failure("waiting", f"inputs written to {folder.name}; run the program there and label again")
-                if find_program(self.command[0]) is None:
-                    return failure("engine_missing", f"program {self.command[0]!r} is not on this machine's PATH")
-                ran = run_program(self.arguments(folder), folder, output=self.OUTPUT)
-                return self._after(ran, crystal, folder)
+                result = self._label_in(folder, crystal)
             except InputFileError as error:
-                return failure("crashed", str(error))
+                result = failure(getattr(error, "kind", "crashed"), str(error))
+            if self.folder:
+                note_job(folder.parent, folder.name, crystal.formula, len(crystal), result.failure or "done")
+        return result
+
+    def _label_in(self, folder: Path, crystal: Crystal) -> LabelResult:
+        if self.folder and self.has_outputs(folder):
+            found = self._read(crystal, folder)
+            if not (found.failure and self.command):
+                return found
+        self.write_inputs(crystal, folder)
+        if not self.command:
+            self.write_guide(folder.parent)
+            return failure("waiting", f"inputs written to {folder.name}; run the program there and label again")
+        if find_program(self.command[0]) is None:
+            return failure("engine_missing", f"program {self.command[0]!r} is not on this machine's PATH")
+        self.clear_outputs(folder)
+        ran = run_program(self.arguments(folder), folder, output=self.OUTPUT, environment=self.environment())
+        return self._after(ran, crystal, folder)
+
+    def _read(self, crystal: Crystal, folder: Path) -> LabelResult:
+        try:
+            return self.read_outputs(crystal, folder)
+        except InputFileError as error:
+            return failure("crashed", str(error))
 
     def _after(self, ran: Ran, crystal: Crystal, folder: Path) -> LabelResult:
         """Judge by the files, and by the exit code where they do not tell."""

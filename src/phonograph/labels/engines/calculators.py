@@ -11,7 +11,7 @@ import importlib
 import io
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -20,10 +20,11 @@ import numpy as np
 from phonograph.errors import ConfigurationError, MissingEngineError, UserError
 from phonograph.labels.failures import describe_exception, engine_version, failure
 from phonograph.options import check_options, option
-from phonograph.types import Crystal, LabelResult
+from phonograph.types import Crystal, FloatArray, LabelResult
 from phonograph.units import EV_PER_A3_IN_GPA
 
-ENERGY, STRESS = "energy_eV_per_atom", "hydrostatic_stress_GPa"
+ENERGY, STRESS, MOMENT = "energy_eV_per_atom", "hydrostatic_stress_GPa", "total_magnetic_moment_muB"
+FORCES, TENSOR, MOMENTS, CHARGES = "forces_eV_per_A", "stress_GPa", "magnetic_moments_muB", "charges_e"
 _CHGNET_ELEMENTS = 94
 
 
@@ -40,6 +41,11 @@ class EmtLabeller:
         return (ENERGY, STRESS)
 
     @property
+    def provides_arrays(self) -> tuple[str, ...]:
+        """Forces and the stress tensor."""
+        return (FORCES, TENSOR)
+
+    @property
     def engine(self) -> str:
         """ASE's version."""
         return f"ase {engine_version('ase')} EMT"
@@ -50,13 +56,14 @@ class EmtLabeller:
 
     def label(self, crystal: Crystal) -> LabelResult:
         """Label one crystal; an element without EMT parameters is ``bad_input``."""
-        return _labelled(_emt, crystal, self.provides)
+        return _labelled(_emt, crystal, self.provides, self.provides_arrays)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChgnetLabeller:
-    """CHGNet, a universal neural-network potential: energy per atom and hydrostatic stress.
+    """CHGNet, a universal neural-network potential: energy, forces, stress and magnetic moments.
 
+    Its magnetic moments are magnitudes: their sum is the total moment of a ferromagnet and of nothing else.
     Runs on the CPU in single precision, so that labels do not depend on the machine's graphics card.
     Source: Deng et al., Nat. Mach. Intell. 5, 1031 (2023), doi:10.1038/s42256-023-00716-3.
     """
@@ -66,14 +73,20 @@ class ChgnetLabeller:
         "Pretrained weights inside the chgnet package: '0.3.0' and '0.2.0' (PBE/PBE+U), 'r2scan'.",
         choices=("0.3.0", "0.2.0", "r2scan"),
     )
+    total_moment: bool = option(False, "Also the sum of the magnetic moments, which CHGNet gives without a sign.")
 
     def __post_init__(self) -> None:
         check_options(self)
 
     @property
     def provides(self) -> tuple[str, ...]:
-        """Energy per atom and hydrostatic stress."""
-        return (ENERGY, STRESS)
+        """Energy per atom and hydrostatic stress; where asked for, the total moment."""
+        return (ENERGY, STRESS, *((MOMENT,) if self.total_moment else ()))
+
+    @property
+    def provides_arrays(self) -> tuple[str, ...]:
+        """Forces, the stress tensor and magnetic moments."""
+        return (FORCES, TENSOR, MOMENTS)
 
     @property
     def engine(self) -> str:
@@ -89,7 +102,7 @@ class ChgnetLabeller:
         engine_version("chgnet")
         if crystal.numbers.max() > _CHGNET_ELEMENTS:
             return failure("bad_input", f"CHGNet knows elements up to Z = 94; got Z = {crystal.numbers.max()}")
-        return _labelled(lambda: _chgnet(self.weights), crystal, self.provides)
+        return _labelled(lambda: _chgnet(self.weights), crystal, self.provides, self.provides_arrays)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +122,26 @@ class AseLabeller:
     )
     name: str = option(help="Name of the engine, for the label table.")
     version: str = option(help="Version of the engine and its settings; a new version means new labels.")
-    provides: tuple[str, ...] = option((ENERGY, STRESS), "What the calculator can do.", choices=(ENERGY, STRESS))
+    provides: tuple[str, ...] = option(
+        (ENERGY, STRESS), "What the calculator can do.", choices=(ENERGY, STRESS, MOMENT)
+    )
+    provides_arrays: tuple[str, ...] = option(
+        (), "Arrays that the calculator can give as well.", choices=(FORCES, TENSOR, MOMENTS, CHARGES)
+    )
+    tight_factory: str | Callable[[], Any] = option(  # noqa: RUF009
+        "", "The same calculator with tighter settings, to measure the noise of its labels; empty: none.", decides=False
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
         if not self.name.strip() or not self.version.strip() or not self.provides:
             raise ConfigurationError("AseLabeller needs a name, a version and at least one property; got an empty one")
-        place = self.factory if isinstance(self.factory, str) else f"{self.factory.__module__}:{_name_of(self.factory)}"
-        object.__setattr__(self, "factory", place)
-        _find_factory(place)
+        for field in ("factory", "tight_factory"):
+            given = getattr(self, field)
+            place = given if isinstance(given, str) else f"{given.__module__}:{_name_of(given)}"
+            object.__setattr__(self, field, place)
+            if place or field == "factory":
+                _find_factory(place)
 
     @property
     def engine(self) -> str:
@@ -130,7 +154,15 @@ class AseLabeller:
 
     def label(self, crystal: Crystal) -> LabelResult:
         """Label one crystal; exceptions of the calculator become failures."""
-        return _labelled(lambda: _made(str(self.factory)), crystal, self.provides)
+        return _labelled(lambda: _made(str(self.factory)), crystal, self.provides, self.provides_arrays)
+
+    def tightened(self) -> tuple[str, AseLabeller] | None:
+        """Return the labeller of ``tight_factory``, or None where there is none."""
+        if not self.tight_factory:
+            return None
+        return f"{self.tight_factory}", replace(
+            self, factory=self.tight_factory, tight_factory="", version=f"{self.version} tightened"
+        )
 
 
 def _name_of(factory: Callable[[], Any]) -> str:
@@ -175,12 +207,14 @@ def _chgnet(weights: str) -> Any:
         return CHGNetCalculator(model=model, use_device="cpu", on_isolated_atoms="error")
 
 
-def _labelled(calculator: Callable[[], Any], crystal: Crystal, provides: tuple[str, ...]) -> LabelResult:
+def _labelled(
+    calculator: Callable[[], Any], crystal: Crystal, provides: tuple[str, ...], arrays: tuple[str, ...] = ()
+) -> LabelResult:
     """Run a calculator; its exceptions become failures, because one odd structure must not end a long run."""
     from ase.calculators.calculator import SCFError
 
     try:
-        return LabelResult(values=_values(calculator(), crystal, provides))
+        return _results(calculator(), crystal, provides, arrays)
     except UserError:
         raise
     except SCFError as error:
@@ -194,7 +228,7 @@ def _labelled(calculator: Callable[[], Any], crystal: Crystal, provides: tuple[s
         return failure("crashed", describe_exception(error))
 
 
-def _values(calculator: Any, crystal: Crystal, provides: tuple[str, ...]) -> Mapping[str, float]:
+def _results(calculator: Any, crystal: Crystal, provides: tuple[str, ...], arrays: tuple[str, ...]) -> LabelResult:
     from ase import Atoms
 
     # −cell spans the same lattice; CHGNet divides by the signed volume, so a left-handed cell would flip its stress.
@@ -204,12 +238,25 @@ def _values(calculator: Any, crystal: Crystal, provides: tuple[str, ...]) -> Map
     if hasattr(calculator, "reset"):
         calculator.reset()
     atoms.calc = calculator
-    values: dict[str, float] = {}
     with warnings.catch_warnings():
         # CHGNet copies a tensor in a way that recent torch versions comment on; the number is right.
         warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad", category=UserWarning)
-        if ENERGY in provides:
-            values[ENERGY] = float(atoms.get_potential_energy()) / len(crystal)
-        if STRESS in provides:
-            values[STRESS] = float(np.trace(atoms.get_stress(voigt=False))) / 3.0 * EV_PER_A3_IN_GPA
-    return values
+        values = {name: VALUES[name](atoms) for name in provides}
+        found = {name: np.array(ARRAYS[name](atoms), dtype=np.float64) for name in arrays}
+    return LabelResult(values=values, arrays=found)
+
+
+VALUES: Mapping[str, Callable[[Any], float]] = {
+    ENERGY: lambda atoms: float(atoms.get_potential_energy()) / len(atoms),
+    STRESS: lambda atoms: float(np.trace(atoms.get_stress(voigt=False))) / 3.0 * EV_PER_A3_IN_GPA,
+    MOMENT: lambda atoms: float(np.sum(atoms.get_magnetic_moments())),
+}
+"""How each number is asked of an ASE atoms object with a calculator."""
+
+ARRAYS: Mapping[str, Callable[[Any], FloatArray]] = {
+    FORCES: lambda atoms: atoms.get_forces(),
+    TENSOR: lambda atoms: atoms.get_stress(voigt=False) * EV_PER_A3_IN_GPA,
+    MOMENTS: lambda atoms: atoms.get_magnetic_moments(),
+    CHARGES: lambda atoms: atoms.get_charges(),
+}
+"""How each array is asked of it."""

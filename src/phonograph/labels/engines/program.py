@@ -13,13 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from phonograph.labels.execution import orphans
 from phonograph.labels.execution.deadline import remaining_s
+from phonograph.labels.execution.worker import ProgramKilled
 
 LARGEST_FILE_BYTES = 2_000_000_000
 """A program that writes a larger file is stopped by the system."""
 
 POLL_S = 0.02
 _TAIL_BYTES = 4000
+_KILLED_CODES = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_LAUNCHERS = ("mpirun", "mpiexec", "mpiexec.hydra", "mpirun.openmpi", "mpiexec.openmpi", "orterun", "prterun", "srun")
+_VALUES = ("node", "slot", "core", "socket", "numa", "board", "hwthread", "package", "none")
+"""Values of launchers' options that could be names of programs too (``--map-by node``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +58,9 @@ def run_program(
 ) -> Ran:
     """Run ``command`` (a list, never a shell line) in ``folder`` and wait for it.
 
-    The program leads a process group of its own, which is killed as a whole when its time is up, when this process is
-    interrupted, and (Linux) when this process dies, however it dies.
+    The program and everything it starts are killed when its time is up, when it ends, when this process is
+    interrupted, and (Linux) when this process dies, however it dies: also ranks of MPI, and children that left the
+    process group.
 
     Parameters
     ----------
@@ -65,31 +72,50 @@ def run_program(
         Time limit, s; what is left of the label's own limit where that is less.
     largest_file_bytes
         Largest file the program may write, bytes.
+
+    Raises
+    ------
+    ProgramKilled
+        Somebody else killed it (exit code −9, or 137 where a launcher passes that on): the label is tried again.
     """
     limit = min(remaining_s(), limit_s if limit_s is not None else float("inf"))
     started = time.monotonic()
-    with (folder / output).open("wb") as stream:
+    mark = orphans.new_mark("PROGRAM")
+    with (folder / output).open("wb") as stream, orphans.watched(mark):
         process = subprocess.Popen(
-            _tied_to_this_process(command),
+            tied_to_parent(command),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {}), mark[0]: mark[1]},
             process_group=0,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file_bytes, largest_file_bytes)),
         )
         try:
             code = _wait(process, started + limit)
         finally:
-            _kill_group(process)
+            _kill(process, mark)
+    if code in _KILLED_CODES:
+        raise ProgramKilled(f"{Path(command[0]).name}, exit code {code}")
     return Ran(exit_code=code, seconds=time.monotonic() - started, tail=_tail(folder / output))
 
 
-def _tied_to_this_process(command: Sequence[str]) -> list[str]:
-    """Let the kernel kill the program when this process dies; ``setpriv`` is part of util-linux."""
+def tied_to_parent(command: Sequence[str]) -> list[str]:
+    """Let the kernel kill the program when its parent dies; ``setpriv`` is part of util-linux.
+
+    Behind a launcher of MPI the ranks are tied to it in the same way, because it gives them process groups of their
+    own.  The first argument of a launcher that is a program of this machine is taken for the program it launches.
+    """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", *command] if setpriv else list(command)
+    if setpriv is None:
+        return list(command)
+    tied = [setpriv, "--pdeathsig", "KILL"]
+    if Path(command[0]).name in _LAUNCHERS:
+        for place, word in enumerate(command[1:], start=1):
+            if word not in _VALUES and shutil.which(word) is not None:
+                return [*tied, *command[:place], *tied, *command[place:]]
+    return [*tied, *command]
 
 
 def _wait(process: subprocess.Popen[bytes], until: float) -> int | None:
@@ -100,11 +126,12 @@ def _wait(process: subprocess.Popen[bytes], until: float) -> int | None:
     return code
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the group; SIGKILL, because a program may ignore everything else."""
+def _kill(process: subprocess.Popen[bytes], mark: tuple[str, str]) -> None:
+    """Kill what is left of the group and whoever left it; SIGKILL, because a program may ignore everything else."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    orphans.kill_marked(mark)
 
 
 def _tail(path: Path) -> str:

@@ -1,155 +1,140 @@
-"""Worker processes for labels: one thread each, a time limit per label, and a dead worker loses only its label."""
+"""Worker processes of this machine: a time limit per label, and a dead worker loses only the label at hand."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
+import shutil
+import signal
+import tempfile
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any
 
 from phonograph.errors import ConfigurationError
-from phonograph.labels.execution import worker
-from phonograph.labels.failures import failure
-from phonograph.types import Crystal, LabelResult
+from phonograph.labels.execution import orphans, process
+from phonograph.labels.execution.memory import fitting
+from phonograph.labels.execution.seam import Finished, Needs, Task
 
 TICK_S = 0.25
-"""Finished labels are handed over at least this often."""
+"""Finished tasks are handed over at least this often."""
 
-LARGEST_ATTEMPTS = 3
-"""A label whose worker dies is tried this often before it is the failure ``crashed``."""
+TASKS_PER_WORKER = 2
+"""One to work on and one that waits, so that a worker never waits for the driver."""
 
 LARGEST_BROKEN_STARTS = 3
 LARGEST_BROKEN_RESTARTS = 30
 LOST_S = 3.0
-GRACE_S = 15.0
 STARTUP_S = 300.0
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(eq=False)
-class Job:
-    """One label to compute: a crystal, the number of its labeller, a name for the caller, and how often it crashed."""
-
-    name: int
-    labeller: int
-    crystal: Crystal
-    crashes: int = 0
-
-
-@dataclass(eq=False)
 class _Flight:
-    """A job handed to pebble: its slot in the table of processes, its turn in the queue, and what was seen of it."""
+    """A task handed to pebble: its slot in the table of processes, its turn in the queue, and what was seen of it."""
 
-    job: Job
+    task: Task
     slot: int
     turn: int
     started: float | None = None
     missed: float | None = None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A finished attempt; ``final`` is False for a crash that will be tried again."""
-
-    job: Job
-    result: LabelResult
-    final: bool
-
-
-def count_workers(workers: int) -> int:
-    """Return the number of worker processes: ``workers``, or one per core that this process may use where 0."""
-    if workers < 0:
-        raise ConfigurationError(f"workers must be 0 (one per core) or more; got {workers}")
-    return workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
 class WorkerPool:
-    """Runs jobs in spawned processes; use :meth:`run`.
+    """The executor of this machine: spawned processes with one thread each.
 
     One worker is still a process of its own, so that an engine that aborts takes only its label with it.
 
     Parameters
     ----------
-    tasks
-        JSON of each labeller (see :class:`phonograph.labels.task.Calculation`).
     workers
-        Number of processes.
-    timeout_s
-        Time limit of one label, s, counted from the moment its worker, engines loaded, takes it.
-    grace_s
-        Time beyond that after which the whole pool is taken for stuck and replaced, s.
+        Number of processes; 0: as many as cores and free memory allow (see
+        :func:`phonograph.labels.execution.memory.fitting`).
+    say
+        Called with a sentence where memory, not cores, decides their number.
     """
 
-    def __init__(self, tasks: Sequence[str], *, workers: int, timeout_s: float, grace_s: float = GRACE_S) -> None:
-        self._tasks = tuple(tasks)
-        self._workers = workers
-        self._timeout_s = timeout_s
-        self._grace_s = grace_s
+    def __init__(self, workers: int = 0, *, say: Callable[[str], None] | None = None) -> None:
+        if workers < 0:
+            raise ConfigurationError(f"workers must be 0 (as many as fit) or more; got {workers}")
+        self._asked = workers
+        self._say = say
+        self._workers = 1
+        self._needs: Needs | None = None
         self._pool: Any = None
         self._processes: Any = None
-        self._flights: dict[Future[LabelResult], _Flight] = {}
-        self._again: deque[Job] = deque()
+        self._flights: dict[Future[None], _Flight] = {}
+        self._again: deque[Task] = deque()
+        self._mark = ("", "")
         self._turns = 0
         self._latest_started = -1
         self._broken_starts = 0
-        self._finished = False
+        self._any_finished = False
         self._last_sign_of_life = time.monotonic()
 
-    def run(self, jobs: Iterable[Job]) -> Generator[list[Outcome], None, None]:
-        """Yield lists of finished attempts, at least every :data:`TICK_S` seconds (the list may be empty).
+    def places(self, needs: Needs) -> int:
+        """Return the number of worker processes for such tasks."""
+        count, why = (self._asked, "") if self._asked else fitting(needs.cores, needs.memory_GB)
+        if why and self._say is not None and count < needs.labels:
+            self._say(why)
+            self._say = None
+        return max(1, min(count, needs.labels))
 
-        On an interrupt (^C) what has finished is yielded before :class:`KeyboardInterrupt` goes on; the processes
-        are always gone when this generator ends or is closed.
+    def run(self, needs: Needs, next_task: Callable[[], Task | None]) -> Generator[list[Finished], None, None]:
+        """Yield lists of ended tasks, at least every :data:`TICK_S` seconds (the list may be empty).
+
+        On an interrupt (^C) what has ended is yielded before :class:`KeyboardInterrupt` goes on.  When this generator
+        ends or is closed, and when this process dies, every process it started is gone, and what those started.
         """
-        queue = iter(jobs)
-        with _one_thread_per_process():
+        self._needs, self._workers = needs, self.places(needs)
+        self._mark = orphans.new_mark("POOL")
+        with _scratch() as scratch, orphans.watched(self._mark, scratch), _environment(self._mark, scratch):
             try:
-                while self._fill(queue):
+                while self._fill(next_task):
                     try:
                         wait(self._flights, timeout=TICK_S, return_when=FIRST_COMPLETED)
-                        outcomes = self._collect()
+                        ended = self._collect()
                     except KeyboardInterrupt:
                         yield self._collect()
                         raise
-                    yield outcomes + self._lost() + self._stalled()
+                    yield ended + self._lost() + self._stalled()
             finally:
                 self._stop()
 
     @property
     def _room(self) -> int:
-        return 4 * self._workers
+        return TASKS_PER_WORKER * self._workers
 
-    def _fill(self, queue: Iterator[Job]) -> bool:
-        """Keep a few jobs per worker in flight; return whether there is anything to wait for."""
+    def _fill(self, next_task: Callable[[], Task | None]) -> bool:
+        """Keep a task per worker waiting; return whether there is anything to wait for."""
         while len(self._flights) < self._room:
-            job = self._again.popleft() if self._again else next(queue, None)
-            if job is None:
+            task = self._again.popleft() if self._again else next_task()
+            if task is None:
                 break
-            if not self._submit(job):
-                self._again.append(job)
+            if not self._submit(task):
+                self._again.append(task)
                 if self._flights:
                     break  # the pool broke since the last look; its futures say so too and are collected next
                 self._restart()
         return bool(self._flights)
 
-    def _submit(self, job: Job) -> bool:
+    def _submit(self, task: Task) -> bool:
         if self._pool is None:
             self._start()
         slot = min(set(range(self._room)) - {flight.slot for flight in self._flights.values()})
         self._processes[slot] = 0
-        crystal = job.crystal
-        arguments = (slot, job.labeller, crystal.cell_A, crystal.positions_A, crystal.numbers)
         try:
-            future = self._pool.schedule(worker.run, args=arguments, timeout=self._timeout_s)
+            with _interrupts_held_back():  # the first task starts pebble's processes
+                future = self._pool.schedule(process.run, args=(slot, task.text), timeout=task.limit_s)
         except RuntimeError:
             return False
-        self._flights[future] = _Flight(job=job, slot=slot, turn=self._turns)
+        self._flights[future] = _Flight(task=task, slot=slot, turn=self._turns)
         self._turns += 1
         return True
 
@@ -158,15 +143,16 @@ class WorkerPool:
 
         context = multiprocessing.get_context("spawn")
         self._processes = context.RawArray("q", self._room)
+        tasks = tuple(item.task for item in self._needs.calculations) if self._needs else ()
         self._pool = ProcessPool(
             max_workers=self._workers,
-            initializer=worker.start,
-            initargs=(self._tasks, os.getpid(), self._processes),
+            initializer=process.start,
+            initargs=(tasks, os.getpid(), self._processes),
             context=context,
         )
 
-    def _collect(self) -> list[Outcome]:
-        now, outcomes, broken = time.monotonic(), [], False
+    def _collect(self) -> list[Finished]:
+        now, ended, broken = time.monotonic(), [], False
         for future, flight in list(self._flights.items()):
             if flight.started is None and (future.running() or future.done()):
                 flight.started = self._last_sign_of_life = now
@@ -174,79 +160,57 @@ class WorkerPool:
             if future.done():
                 del self._flights[future]
                 if isinstance(future.exception(), BrokenProcessPool):
-                    self._again.append(flight.job)
+                    self._again.append(flight.task)
                     broken = True
                 else:
-                    outcomes.append(self._outcome(future, flight.job))
-        if outcomes:
-            self._broken_starts, self._finished = 0, True
+                    ended.append(_ended(future, flight.task))
+        if ended:
+            self._broken_starts, self._any_finished = 0, True
+        if any(one.died or one.timed_out for one in ended):
+            orphans.kill_abandoned(self._mark)
         if broken:
-            # Jobs that pebble had not yet sent to its workers would never hear of it.
-            self._again.extend(flight.job for flight in self._flights.values())
+            # Tasks that pebble had not yet sent to its workers would never hear of it.
+            self._again.extend(flight.task for flight in self._flights.values())
             self._flights.clear()
             self._restart()
-        return outcomes
+        return ended
 
-    def _outcome(self, future: Future[LabelResult], job: Job) -> Outcome:
-        from pebble import ProcessExpired
+    def _lost(self) -> list[Finished]:
+        """Find tasks whose worker died unnoticed: pebble cannot tell whose task it was if the news cross.
 
-        error = future.exception()
-        if error is None:
-            return Outcome(job=job, result=future.result(), final=True)
-        if isinstance(error, TimeoutError):
-            return Outcome(job=job, result=self._timed_out(), final=True)
-        if not isinstance(error, ProcessExpired):
-            raise error
-        return self._crashed(job, f"exit code {getattr(error, 'exitcode', None)}")
-
-    def _crashed(self, job: Job, how: str) -> Outcome:
-        job.crashes += 1
-        final = job.crashes >= LARGEST_ATTEMPTS
-        if not final:
-            self._again.append(job)
-        message = f"the worker process died ({how}), {job.crashes} of {LARGEST_ATTEMPTS} attempts"
-        return Outcome(job=job, result=failure("crashed", message), final=final)
-
-    def _timed_out(self) -> LabelResult:
-        return failure("timeout", f"no result within {self._timeout_s:g} s")
-
-    def _lost(self) -> list[Outcome]:
-        """Find jobs whose worker died unnoticed: pebble cannot tell whose job it was if the news cross.
-
-        Either the process that took the job is gone, or the job left the queue (a later one was taken) and nobody
+        Either the process that took the task is gone, or the task left the queue (a later one was taken) and nobody
         has it.
         """
-        now, outcomes = time.monotonic(), []
+        now, ended = time.monotonic(), []
         for future, flight in list(self._flights.items()):
-            process = self._processes[flight.slot]
-            gone = not _exists(process) if process else flight.started is None and flight.turn < self._latest_started
+            worker = self._processes[flight.slot]
+            gone = not _exists(worker) if worker else flight.started is None and flight.turn < self._latest_started
             flight.missed = (flight.missed or now) if gone else None
             if flight.missed is not None and now - flight.missed > LOST_S:
                 del self._flights[future]
-                outcomes.append(self._crashed(flight.job, "unnoticed"))
-        return outcomes
+                ended.append(Finished(task=flight.task, died="gone without a word"))
+        return ended
 
-    def _stalled(self) -> list[Outcome]:
+    def _stalled(self) -> list[Finished]:
         """Start afresh where pebble cannot: a worker killed inside its queue's lock keeps the lock for ever.
 
-        Labels that are far beyond their time limit then count as timed out; the others are computed again.
+        Tasks that are beyond their time limit then count as timed out; the others are done again.
         """
         now, flights = time.monotonic(), list(self._flights.values())
-        limit = self._timeout_s + self._grace_s
-        late = [flight for flight in flights if flight.started is not None and now - flight.started > limit]
+        late = [one for one in flights if one.started is not None and now - one.started > one.task.limit_s + LOST_S]
         waiting = bool(flights) and all(flight.started is None for flight in flights)
         if not late and not (waiting and now - self._last_sign_of_life > STARTUP_S):
             return []
-        self._again.extend(flight.job for flight in flights if flight not in late)
+        self._again.extend(flight.task for flight in flights if flight not in late)
         self._flights.clear()
         self._restart()
-        return [Outcome(job=flight.job, result=self._timed_out(), final=True) for flight in late]
+        return [Finished(task=flight.task, timed_out=True) for flight in late]
 
     def _restart(self) -> None:
         self._stop()
         self._broken_starts += 1
         # Workers that never finished anything will not start to; after the first label, deaths come from outside.
-        if self._broken_starts > (LARGEST_BROKEN_RESTARTS if self._finished else LARGEST_BROKEN_STARTS):
+        if self._broken_starts > (LARGEST_BROKEN_RESTARTS if self._any_finished else LARGEST_BROKEN_STARTS):
             raise ConfigurationError(
                 f"worker processes died {self._broken_starts} times in a row without finishing a label; run one label "
                 "in this process to see why, and in a script call label() under: if __name__ == '__main__':"
@@ -258,21 +222,69 @@ class WorkerPool:
             pool, self._pool = self._pool, None
             pool.stop()
             pool.join()
+            orphans.kill_abandoned(self._mark)
 
 
-def _exists(process: int) -> bool:
+def _ended(future: Future[None], task: Task) -> Finished:
+    """Translate pebble's news; what the worker raised is raised."""
+    from pebble import ProcessExpired
+
+    error = future.exception()
+    if error is None:
+        return Finished(task=task)
+    if isinstance(error, TimeoutError):
+        return Finished(task=task, timed_out=True)
+    if not isinstance(error, ProcessExpired):
+        raise error
+    return Finished(task=task, died=how_it_died(getattr(error, "exitcode", None)))
+
+
+def how_it_died(exit_code: int | None) -> str:
+    """Return a few words about a process that ended with this code (negative: by this signal)."""
+    if exit_code == -signal.SIGKILL:
+        return "killed, perhaps out of memory"
+    if exit_code is not None and exit_code < 0:
+        with contextlib.suppress(ValueError):
+            return f"signal {signal.Signals(-exit_code).name}"
+    return f"exit code {exit_code}"
+
+
+def _exists(worker: int) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(worker, 0)
     except ProcessLookupError:
         return False
     return True
 
 
 @contextlib.contextmanager
-def _one_thread_per_process() -> Iterator[None]:
-    """Give processes started inside one numerical thread: libraries read these variables when they are loaded."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold ^C back while processes start: they inherit that, and do not die in the middle of an import."""
+    # Starting multiprocessing's own helper ends with ^C let through, so it must run already.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """Make a folder for temporary files of workers and programs: those that are killed cannot tidy up."""
+    folder = tempfile.mkdtemp(prefix="phonograph-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _environment(mark: tuple[str, str], scratch: str) -> Iterator[None]:
+    """Mark the processes started inside, and give them one numerical thread: libraries read these when loaded."""
+    wanted = {**dict.fromkeys(_ONE_THREAD, "1"), mark[0]: mark[1], "TMPDIR": scratch}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:

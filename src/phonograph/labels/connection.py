@@ -1,0 +1,181 @@
+"""Opening a label store's SQLite file: locks, foreign and damaged files, network file systems, one-sentence errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from phonograph.errors import InputFileError
+from phonograph.labels import schema
+
+READER_WAITS_S = 30.0
+WRITER_WAITS_S = 600.0
+"""A commit waits for those who read at that moment, also for one who copies a large store; a reader only for a commit.
+"""
+
+LARGEST_CHECKED_BYTES = 256 * 1024**2
+"""Stores up to this size have every page checked before they are written to (half a second); larger ones only by
+``problems()``.  Labels are protected by their checksums in any case."""
+
+_CACHE_KIB = 65536
+_NETWORK = (
+    "nfs nfs4 cifs smb3 smbfs gpfs lustre beegfs ceph glusterfs afs panfs pvfs2 orangefs wekafs 9p virtiofs "
+    "fuse.sshfs fuse.beegfs fuse.glusterfs fuse.ceph fuse.ceph-fuse fuse.juicefs fuse.rclone"
+).split()
+
+
+@contextlib.contextmanager
+def connected(path: Path, *, writes: bool) -> Iterator[sqlite3.Connection]:
+    """Open, check and close the database; a writer makes or upgrades it where needed."""
+    with told(path, "open"):
+        connection = _connection(path, writes)
+    try:
+        with told(path, "open"):
+            if writes:
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+                _make_or_upgrade(path, connection)
+            _check(path, connection)
+            if writes:
+                _check_pages(path, connection)
+                connection.execute("PRAGMA journal_mode = DELETE")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _connection(path: Path, writes: bool) -> sqlite3.Connection:
+    if not writes and Path(f"{path}-journal").exists():
+        _roll_back(path)
+    connection = sqlite3.connect(
+        f"{_address(path)}?mode={'rwc' if writes else 'ro'}",
+        uri=True,
+        isolation_level=None,
+        timeout=WRITER_WAITS_S if writes else READER_WAITS_S,
+    )
+    # The file may come from someone else: its schema is data, not code.
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    # A damaged byte must reach the checksum instead of stopping the read.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+    return connection
+
+
+def _address(path: Path) -> str:
+    return f"file:{quote(str(path.absolute()))}"
+
+
+def _roll_back(path: Path) -> None:
+    """Undo the half-written transaction of a killed writer; SQLite's own locks keep this safe beside a live one."""
+    with contextlib.suppress(sqlite3.OperationalError):  # read-only folder: the reader's own error says so
+        with contextlib.closing(sqlite3.connect(f"{_address(path)}?mode=rw", uri=True)) as writable:
+            writable.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
+def _make_or_upgrade(path: Path, connection: sqlite3.Connection) -> None:
+    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    if empty:
+        if connection.execute("PRAGMA application_id").fetchone() != (0,):
+            return
+        connection.execute(f"PRAGMA page_size = {schema.PAGE_BYTES}")
+    else:
+        if _check(path, connection, upgraded=False) == schema.SCHEMA_VERSION:
+            return
+        _check_pages(path, connection)
+    with transaction(connection):
+        schema.upgrade(connection)
+
+
+def _check(path: Path, connection: sqlite3.Connection, *, upgraded: bool = True) -> int:
+    """Return the version of a sound schema; with ``upgraded`` show an older one as the present one."""
+    if connection.execute("PRAGMA application_id").fetchone() != (schema.APPLICATION_ID,):
+        raise InputFileError(f"{path} is an SQLite file but not a label store; give another path")
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if not 1 <= version <= schema.SCHEMA_VERSION:
+        raise InputFileError(
+            f"label store {path} has schema version {version}; this Phonograph reads versions 1 to "
+            f"{schema.SCHEMA_VERSION}: use a newer release"
+        )
+    if schema.found(connection) != schema.expected(version):
+        raise InputFileError(f"label store {path} does not have the schema of a label store; give another path")
+    if upgraded and version == 1:
+        schema.show_as_present(connection)
+    return version
+
+
+def _check_pages(path: Path, connection: sqlite3.Connection) -> None:
+    if path.stat().st_size > LARGEST_CHECKED_BYTES:
+        return
+    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        raise InputFileError(_damaged(path))
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, on disk when the block is left."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def told(path: Path, verb: str) -> Iterator[None]:
+    """Turn SQLite's errors into one sentence that names the file."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise InputFileError(
+            f"cannot {verb} label store {path}: {error}; it needs a writable folder with free space "
+            "(labels finished so far are kept; run again to continue)"
+        ) from error
+    except UnicodeDecodeError as error:
+        # SQLite's own message quotes a damaged schema.
+        raise InputFileError(_damaged(path)) from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise  # a misuse of the library is a bug, not a damaged file
+        raise InputFileError(f"{_damaged(path)} ({error})") from error
+
+
+def _damaged(path: Path) -> str:
+    return f"label store {path} is damaged or not SQLite; move it away (or restore a copy) and run again"
+
+
+def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Return the kind of network file system that ``path`` lies on; empty for a local one or where unknown."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    place, best, kind = os.path.realpath(path), -1, ""
+    for line in lines:
+        before, separator, after = line.partition(" - ")
+        fields = before.split(" ")
+        if not separator or len(fields) < 5:
+            continue
+        point = fields[4].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+        inside = place == point or place.startswith(point.rstrip("/") + "/")
+        # Of two mounts on one folder the later one is seen.
+        if inside and len(point) >= best:
+            best, kind = len(point), after.split(" ")[0]
+    return kind if kind in _NETWORK else ""
+
+
+def network_warning(path: Path) -> tuple[str, ...]:
+    """Return the warning for a store on a network file system, or nothing."""
+    kind = network_file_system(path)
+    if not kind:
+        return ()
+    return (
+        f"The label store {path} lies on a network file system ({kind}), whose locks may fail: let one driver at a "
+        "time write it, keep copies (LabelStore.snapshot), or put the store on a local disk.",
+    )

@@ -1,0 +1,314 @@
+"""What pw.x says: its XML file, and its standard output as a second route to the same numbers.
+
+Every quantity keeps pw.x's unit here (Ry, bohr; eigenvalues in eV), so that both routes can be compared.  pw.x prints
+the stress with the sign of a pressure: positive where the crystal would like to grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+import numpy as np
+
+from phonograph.errors import DataError, InputFileError
+from phonograph.files.safety import MEBIBYTE, read_bytes, reason, shown
+from phonograph.types import Bands, FloatArray
+from phonograph.units import HARTREE_EV
+
+LARGEST_BYTES = 256 * MEBIBYTE
+"""Largest output file that is read."""
+
+DEEPEST = 20
+_HARTREE_RY = 2.0
+
+_ENERGY_RY, _FORCE_RY_PER_BOHR, _STRESS_RY_PER_BOHR3, _BAND_EV = 2e-8, 2e-8, 2e-8, 2e-4
+"""How far the two routes may differ: the standard output is rounded to 8 decimals, bands to 4."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PwOutput:
+    """One finished calculation of pw.x.
+
+    Attributes
+    ----------
+    place
+        The file, for messages.
+    version
+        Such as ``6.7MaX``.
+    converged
+        Whether self-consistency was reached.
+    symbols, cell_bohr, positions_bohr
+        The structure; lattice vectors as rows.
+    length_bohr
+        How exactly the file gives lengths, bohr.
+    settings, rounding
+        What the file repeats of the input, by the names of the input, and how exactly where that is not all digits.
+    energy_Ry
+        Total energy, with smearing the free energy, of which forces are the derivatives.
+    forces_Ry_per_bohr, stress_Ry_per_bohr3
+        Shapes (n, 3) and (3, 3); the stress with the sign of a pressure.
+    bands
+        Eigenvalues, k points (fractional) and electrons.
+    fermi_eV
+        Fermi level; NaN where there is none or two.
+    md5
+        MD5 of each pseudopotential as pw.x read it, in the order of the species; empty where not told.
+    """
+
+    place: str
+    version: str
+    converged: bool
+    symbols: tuple[str, ...]
+    cell_bohr: FloatArray
+    positions_bohr: FloatArray
+    length_bohr: float
+    settings: Mapping[str, Any]
+    energy_Ry: float
+    forces_Ry_per_bohr: FloatArray
+    stress_Ry_per_bohr3: FloatArray
+    bands: Bands
+    fermi_eV: float = float("nan")
+    md5: tuple[str, ...] = ()
+    rounding: Mapping[str, float] = field(default_factory=dict)
+
+
+def check_agreement(first: PwOutput, second: PwOutput) -> None:
+    """Compare the results of two files of one calculation.
+
+    Raises
+    ------
+    InputFileError
+        Where they differ by more than their rounding: one of them is of another calculation, or was changed.
+    """
+    one, two = first.bands, second.bands
+    compared = (
+        ("version", first.version == second.version),
+        ("convergence", first.converged == second.converged),
+        ("total energy", abs(first.energy_Ry - second.energy_Ry) <= _ENERGY_RY),
+        ("forces", _near(first.forces_Ry_per_bohr, second.forces_Ry_per_bohr, _FORCE_RY_PER_BOHR)),
+        ("stress", _near(first.stress_Ry_per_bohr3, second.stress_Ry_per_bohr3, _STRESS_RY_PER_BOHR3)),
+        ("k points", _near(one.k_points, two.k_points, 1e-6) and _near(one.k_weights, two.k_weights, 1e-6)),
+        ("eigenvalues", _near(one.eigenvalues_eV, two.eigenvalues_eV, _BAND_EV)),
+        ("Fermi level", not abs(first.fermi_eV - second.fermi_eV) > _BAND_EV),
+        ("electrons", abs(one.electrons - two.electrons) < 0.01),
+        ("magnetisation", abs(one.magnetisation - two.magnetisation) < 0.02),
+    )
+    for what, same in compared:
+        if not same:
+            raise InputFileError(
+                f"{first.place} and {second.place} differ in their {what}; they are not of one calculation: delete both"
+            )
+
+
+def _near(first: FloatArray, second: FloatArray, tolerance: float) -> bool:
+    return first.shape == second.shape and bool(np.abs(first - second).max(initial=0.0) <= tolerance)
+
+
+# ── The XML file ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class _Tree:
+    """Texts and attributes of the elements by their path, collected in one pass that refuses what could do harm."""
+
+    place: str
+    found: dict[str, list[tuple[Mapping[str, str], str]]] = field(default_factory=dict)
+    _stack: list[tuple[str, Mapping[str, str], list[str]]] = field(default_factory=list)
+
+    def parse(self, data: bytes) -> None:
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.StartDoctypeDeclHandler = self._refuse
+        parser.EntityDeclHandler = self._refuse
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._characters
+        try:
+            parser.Parse(data, True)
+        except (LookupError, ValueError) as error:
+            raise InputFileError(f"{self.place} has an unknown encoding: {reason(error)}; copy it again") from error
+        except expat.ExpatError as error:
+            raise InputFileError(
+                f"{self.place} ends or breaks in line {error.lineno}: the calculation is unfinished, or the copy is cut"
+            ) from error
+
+    def _refuse(self, *_: Any) -> None:
+        raise InputFileError(f"{self.place} declares XML entities or a document type, which pw.x never does")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if len(self._stack) >= DEEPEST:
+            raise InputFileError(f"{self.place} nests elements deeper than {DEEPEST}; it is no file of pw.x")
+        self._stack.append((name, attributes, []))
+
+    def _characters(self, text: str) -> None:
+        if self._stack:
+            self._stack[-1][2].append(text)
+
+    def _end(self, _: str) -> None:
+        path = "/".join(name for name, _, _ in self._stack[1:])
+        _, attributes, texts = self._stack.pop()
+        # Symmetry operations are most of the file, and nothing here depends on them.
+        if "symmetries/" not in path:
+            self.found.setdefault(path, []).append((attributes, "".join(texts).strip()))
+
+    def one(self, path: str, *others: str) -> tuple[Mapping[str, str], str]:
+        """Return attributes and text of an element that must stand exactly once, under one of the paths."""
+        for name in (path, *others):
+            if len(self.found.get(name, ())) == 1:
+                return self.found[name][0]
+        count = len(self.found.get(path, ()))
+        raise InputFileError(f"{self.place} holds {path} {count} times; expected it once, as pw.x writes it")
+
+    def text(self, path: str, *others: str) -> str:
+        return self.one(path, *others)[1]
+
+    def number(self, path: str) -> float:
+        return float(self.numbers(path, (1,))[0])
+
+    def numbers(self, path: str, shape: tuple[int, ...]) -> FloatArray:
+        return _array(self.text(path), shape, path, self.place)
+
+    def flag(self, path: str) -> bool:
+        text = self.text(path)
+        if text not in ("true", "false"):
+            raise InputFileError(f"{self.place}: {path} must be true or false; got {text[:40]!r}")
+        return text == "true"
+
+
+def _array(text: str, shape: tuple[int, ...], what: str, place: str) -> FloatArray:
+    words = text.split()
+    try:
+        values = np.array([float(word) for word in words])
+    except ValueError:
+        values = np.array([np.nan])
+    if len(values) != np.prod(shape) or not np.isfinite(values).all():
+        raise InputFileError(f"{place}: {what} must hold {np.prod(shape)} finite numbers; got {text[:60]!r}")
+    return values.reshape(shape)
+
+
+def read_xml(path: Path) -> PwOutput:
+    """Read ``data-file-schema.xml`` (which is also called ``<prefix>.xml``).
+
+    Raises
+    ------
+    InputFileError
+        In one sentence: cut off, not of pw.x, with entities, unfinished, or incomplete.
+    """
+    tree = _Tree(shown(path))
+    tree.parse(read_bytes(path, LARGEST_BYTES))
+    creator, _ = tree.one("general_info/creator")
+    if creator.get("NAME") != "PWSCF":
+        raise InputFileError(f"{tree.place} was not written by pw.x")
+    if tree.text("status", "exit_status") != "0" or "closed" not in tree.found:
+        raise InputFileError(f"{tree.place} is of a calculation that did not end properly; run it again")
+    cell = np.stack([tree.numbers(f"output/atomic_structure/cell/{name}", (3,)) for name in ("a1", "a2", "a3")])
+    symbols, positions = _xml_atoms(tree)
+    count = len(symbols)
+    converged = tree.flag("output/convergence_info/scf_conv/convergence_achieved")
+    return PwOutput(
+        place=tree.place,
+        version=creator.get("VERSION", ""),
+        converged=converged,
+        symbols=symbols,
+        cell_bohr=cell,
+        positions_bohr=positions,
+        length_bohr=1e-7,
+        settings=_xml_settings(tree),
+        energy_Ry=tree.number("output/total_energy/etot") * _HARTREE_RY,
+        # Without self-consistency there are no derivatives, and the energy is of no use.
+        forces_Ry_per_bohr=_derivative(tree, "output/forces", (count, 3), converged),
+        stress_Ry_per_bohr3=_derivative(tree, "output/stress", (3, 3), converged),
+        bands=_xml_bands(tree, cell),
+        fermi_eV=_xml_fermi(tree),
+    )
+
+
+def _derivative(tree: _Tree, path: str, shape: tuple[int, ...], converged: bool) -> FloatArray:
+    return tree.numbers(path, shape) * _HARTREE_RY if converged else np.full(shape, np.nan)
+
+
+def _xml_atoms(tree: _Tree) -> tuple[tuple[str, ...], FloatArray]:
+    atoms = tree.found.get("output/atomic_structure/atomic_positions/atom", [])
+    if not atoms:
+        raise InputFileError(f"{tree.place} holds no atoms")
+    positions = [_array(text, (3,), "the position of an atom", tree.place) for _, text in atoms]
+    return tuple(attributes.get("name", "") for attributes, _ in atoms), np.stack(positions)
+
+
+def _xml_settings(tree: _Tree) -> dict[str, Any]:
+    bands = "input/bands"
+    kind = tree.text(f"{bands}/occupations")
+    settings: dict[str, Any] = {
+        "calculation": tree.text("input/control_variables/calculation"),
+        "ecutwfc": tree.number("input/basis/ecutwfc") * _HARTREE_RY,
+        "ecutrho": tree.number("input/basis/ecutrho") * _HARTREE_RY,
+        "nbnd": tree.number(f"{bands}/nbnd"),
+        "tot_charge": tree.number(f"{bands}/tot_charge"),
+        "occupations": kind,
+        "conv_thr": tree.number("input/electron_control/conv_thr") * _HARTREE_RY,
+        "nspin": 2 if tree.flag("output/band_structure/lsda") else 1,
+        "noncolin": tree.flag("output/band_structure/noncolin"),
+        "nosym": tree.flag("input/symmetry_flags/nosym"),
+        "noinv": tree.flag("input/symmetry_flags/noinv"),
+        "input_dft": tree.text("output/dft/functional").lower(),
+        "pseudopotentials": tuple(text for _, text in tree.found.get("output/atomic_species/species/pseudo_file", [])),
+        "k_mesh": _xml_mesh(tree),
+        "tot_magnetization": -1.0,
+    }
+    if kind == "smearing":
+        attributes, name = tree.one(f"{bands}/smearing")
+        settings["smearing"] = name
+        width = _array(attributes.get("degauss", ""), (1,), "degauss", tree.place)
+        settings["degauss"] = float(width[0]) * _HARTREE_RY
+    if f"{bands}/tot_magnetization" in tree.found:
+        settings["tot_magnetization"] = tree.number(f"{bands}/tot_magnetization")
+    for name in ("dftU", "vdW", "hybrid"):
+        if any(path.startswith(f"output/dft/{name}") for path in tree.found):
+            settings[name] = True
+    return settings
+
+
+def _xml_mesh(tree: _Tree) -> tuple[int, ...]:
+    """Return mesh and shift; six zeros where the points were listed, as for Γ alone."""
+    place = "input/k_points_IBZ/monkhorst_pack"
+    if place not in tree.found:
+        return (0,) * 6
+    attributes, _ = tree.one(place)
+    words = " ".join(attributes.get(name, "") for name in ("nk1", "nk2", "nk3", "k1", "k2", "k3"))
+    return tuple(int(number) for number in _array(words, (6,), "monkhorst_pack", tree.place))
+
+
+def _xml_bands(tree: _Tree, cell_bohr: FloatArray) -> Bands:
+    top = "output/band_structure"
+    points = tree.found.get(f"{top}/ks_energies/k_point", [])
+    rows = tree.found.get(f"{top}/ks_energies/eigenvalues", [])
+    if not points or len(points) != len(rows) or tree.number(f"{top}/nks") != len(points):
+        raise InputFileError(f"{tree.place} holds {len(rows)} sets of eigenvalues at {len(points)} k points")
+    spins = 2 if tree.flag(f"{top}/lsda") else 1
+    count = round(tree.number(f"{top}/nbnd" if spins == 1 else f"{top}/nbnd_up"))
+    if spins == 2 and tree.number(f"{top}/nbnd_dw") != count:
+        raise InputFileError(f"{tree.place} holds different numbers of bands for the two spins")
+    energies = np.stack([_array(text, (spins, count), "eigenvalues", tree.place) for _, text in rows], axis=1)
+    # Coordinates are Cartesian in units of 2π/alat, and alat is an attribute of the structure.
+    alat = _array(tree.one("output/atomic_structure")[0].get("alat", ""), (1,), "alat", tree.place)
+    cartesian = np.stack([_array(text, (3,), "a k point", tree.place) for _, text in points])
+    weights = [_array(attributes.get("weight", ""), (1,), "weight", tree.place)[0] for attributes, _ in points]
+    try:
+        return Bands(
+            k_points=cartesian @ cell_bohr.T / alat[0],
+            k_weights=np.array(weights),
+            eigenvalues_eV=energies * HARTREE_EV,
+            electrons=tree.number(f"{top}/nelec"),
+            magnetisation=tree.number("output/magnetization/total") if spins == 2 else 0.0,
+        )
+    except DataError as error:
+        raise InputFileError(f"{tree.place}: {error}") from error
+
+
+def _xml_fermi(tree: _Tree) -> float:
+    place = "output/band_structure/fermi_energy"
+    return tree.number(place) * HARTREE_EV if place in tree.found else float("nan")

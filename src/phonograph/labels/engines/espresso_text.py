@@ -1,0 +1,206 @@
+"""Standard output of pw.x: the second route to a calculation, rounded as it is printed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phonograph.errors import DataError, InputFileError
+from phonograph.files.safety import read_text, reason, shown
+from phonograph.labels.engines.espresso_output import LARGEST_BYTES, PwOutput
+from phonograph.types import Bands, FloatArray
+
+_NUMBER = r"(-?\d+\.\d+(?:[ED][-+]?\d+)?)"
+_THREE = rf"{_NUMBER}\s*{_NUMBER}\s*{_NUMBER}"
+_BAND = re.compile(r"-?\d+\.\d{4}")
+_SMEARINGS = {
+    "gaussian": "gaussian",
+    "methfessel-paxton": "mp",
+    "marzari-vanderbilt": "mv",
+    "fermi-dirac": "fd",
+}
+_ROUNDING = {"ecutwfc": 6e-5, "ecutrho": 6e-5, "degauss": 6e-5}
+_CONVERGED = "convergence has been achieved in"
+_NOT_CONVERGED = "convergence NOT achieved"
+
+
+@dataclass(frozen=True)
+class _Text:
+    place: str
+    text: str
+
+    def all(self, pattern: str) -> list[Any]:
+        return re.findall(pattern, self.text, re.MULTILINE)
+
+    def one(self, pattern: str, what: str) -> Any:
+        found = self.all(pattern)
+        if len(found) != 1:
+            raise InputFileError(
+                f"{self.place} gives the {what} {len(found)} times; expected one finished calculation without moves"
+            )
+        return found[0]
+
+    def number(self, name: str) -> float:
+        return _float(self.one(rf"^\s*{re.escape(name)}\s*=\s*(\S+)", name), self.place)
+
+
+def read_text_output(path: Path) -> PwOutput:
+    """Read the standard output of one self-consistent calculation with verbosity ``high``.
+
+    Raises
+    ------
+    InputFileError
+        In one sentence: cut off before ``JOB DONE``, ended by an error (which is repeated), several calculations in
+        one file, or incomplete.
+    """
+    text = _Text(shown(path), read_text(path, LARGEST_BYTES))
+    version = text.one(r"Program PWSCF v\.\s?(\S+) starts on", "program")
+    if failed := text.all(r"Error in routine\s+(.*)\n\s*(.*)"):
+        raise InputFileError(f"{text.place}: pw.x stopped in {' '.join(' '.join(failed[0]).split())}")
+    if text.text.count("JOB DONE.") != 1:
+        raise InputFileError(
+            f"{text.place} does not end in JOB DONE: the calculation is unfinished, or the copy is cut"
+        )
+    symbols, cell, positions = _structure(text)
+    converged = _CONVERGED in text.text and _NOT_CONVERGED not in text.text
+    if not converged:
+        return _unconverged(text, version, symbols, cell, positions)
+    forces = text.all(rf"^\s+atom\s+\d+ type\s+\d+\s+force =\s*{_THREE}\s*$")[: len(symbols)]
+    stress = text.one(rf"total\s+stress.*\n\s+{_THREE}.*\n\s+{_THREE}.*\n\s+{_THREE}", "stress")
+    return PwOutput(
+        place=text.place,
+        version=version,
+        converged=True,
+        symbols=symbols,
+        cell_bohr=cell,
+        positions_bohr=positions,
+        length_bohr=_rounding(cell),
+        rounding=_ROUNDING,
+        settings=_settings(text),
+        energy_Ry=_float(text.one(r"^!\s+total energy\s+=\s+(\S+) Ry", "total energy"), text.place),
+        forces_Ry_per_bohr=_floats(forces, (len(symbols), 3), "forces", text.place),
+        stress_Ry_per_bohr3=_floats(stress, (3, 3), "the stress", text.place),
+        bands=_bands(text),
+        fermi_eV=_fermi(text),
+        md5=tuple(text.all(r"MD5 check sum: ([0-9a-f]{32})")),
+    )
+
+
+def _unconverged(
+    text: _Text, version: str, symbols: tuple[str, ...], cell: FloatArray, positions: FloatArray
+) -> PwOutput:
+    """Return what is known of a calculation that has no results; pw.x prints JOB DONE there too."""
+    count = len(symbols)
+    return PwOutput(
+        place=text.place,
+        version=version,
+        converged=False,
+        symbols=symbols,
+        cell_bohr=cell,
+        positions_bohr=positions,
+        length_bohr=_rounding(cell),
+        rounding=_ROUNDING,
+        settings=_settings(text),
+        energy_Ry=float("nan"),
+        forces_Ry_per_bohr=np.full((count, 3), np.nan),
+        stress_Ry_per_bohr3=np.full((3, 3), np.nan),
+        bands=Bands.at_gamma(np.zeros(1), 0.0),
+    )
+
+
+def _float(text: str, place: str) -> float:
+    return float(_floats([text], (1,), "a number", place)[0])
+
+
+def _floats(rows: Sequence[Any], shape: tuple[int, ...], what: str, place: str) -> FloatArray:
+    flat = [word for row in rows for word in ([row] if isinstance(row, str) else row)]
+    try:
+        values = np.array([float(word.replace("D", "E")) for word in flat])
+    except ValueError as error:
+        raise InputFileError(f"{place}: {what} cannot be read: {reason(error)}") from error
+    if len(values) != np.prod(shape) or not np.isfinite(values).all():
+        raise InputFileError(f"{place}: {what} must hold {np.prod(shape)} finite numbers; got {len(values)}")
+    return values.reshape(shape)
+
+
+def _rounding(cell_bohr: FloatArray) -> float:
+    """Return how exactly lengths are printed: 6 decimals in units of the first lattice vector, and those of alat."""
+    return 3e-6 * max(1.0, float(np.abs(cell_bohr).max()))
+
+
+def _structure(text: _Text) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
+    # celldm(1) has two digits more than the line that is called alat.
+    alat = _float(text.one(r"celldm\(1\)=\s*(\S+)", "length celldm(1)"), text.place)
+    axes = text.all(rf"^\s+a\([123]\) = \(\s*{_THREE}\s*\)")
+    atoms = text.all(rf"^\s+\d+\s+([A-Z][a-z]?)\s+tau\(\s*\d+\) = \(\s*{_THREE}\s*\)")
+    count = _float(text.one(r"number of atoms/cell\s+=\s+(\d+)", "number of atoms"), text.place)
+    # A second list in crystal coordinates follows.
+    atoms = atoms[: int(count)]
+    if len(atoms) != count:
+        raise InputFileError(f"{text.place} lists {len(atoms)} of {count:g} atoms")
+    cell = _floats(axes, (3, 3), "the lattice vectors", text.place) * alat
+    positions = _floats([atom[1:] for atom in atoms], (len(atoms), 3), "the positions", text.place) * alat
+    return tuple(atom[0] for atom in atoms), cell, positions
+
+
+def _settings(text: _Text) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "ecutwfc": _float(text.one(r"kinetic-energy cutoff\s+=\s+(\S+)\s+Ry", "cutoff"), text.place),
+        "ecutrho": _float(text.one(r"charge density cutoff\s+=\s+(\S+)\s+Ry", "cutoff of the density"), text.place),
+        "nbnd": text.number("number of Kohn-Sham states"),
+        "conv_thr": text.number("scf convergence threshold"),
+        "input_dft": _functional(text),
+        "nspin": 2 if "Starting magnetic structure" in text.text else 1,
+        "pseudopotentials": tuple(
+            place.rsplit("/", 1)[-1] for place in text.all(r"PseudoPot\. #.*read from file:?\s*\n?\s*(\S.*?)\s*$")
+        ),
+        "occupations": "fixed",
+    }
+    if smeared := text.all(r"number of k points=\s*\d+\s+(\S+) smearing, width \(Ry\)=\s*(\S+)"):
+        name, width = smeared[0]
+        settings |= {
+            "occupations": "smearing",
+            "smearing": _SMEARINGS.get(name.lower(), name),
+            "degauss": _float(width, text.place),
+        }
+    return settings
+
+
+def _functional(text: _Text) -> str:
+    # Printed again where the input enforces one.
+    names = {name.lower() for name in text.all(r"Exchange-correlation\s*=\s*(\S.*?)\s*$")}
+    if len(names) != 1:
+        raise InputFileError(f"{text.place} names {len(names)} functionals; expected one")
+    return str(names.pop())
+
+
+def _bands(text: _Text) -> Bands:
+    listed = text.text.rpartition("cryst. coord.")[2].partition("Dense  grid")[0]
+    points = re.findall(rf"k\(\s*\d+\) = \(\s*{_THREE}\s*\), wk =\s*{_NUMBER}", listed)
+    count = int(_float(text.one(r"number of k points=\s*(\d+)", "number of k points"), text.place))
+    found = _floats(points, (count, 4), "the k points", text.place)
+    rows = [_BAND.findall(block) for block in text.all(r"^ *k =.*bands \(ev\):\s*\n\s*\n((?:[ \t]*-?\d.*\n)+)")]
+    spins = 2 if "SPIN UP" in text.text else 1
+    width = int(text.number("number of Kohn-Sham states"))
+    energies = _floats(rows, (spins, count, width), "the bands", text.place)
+    moments = text.all(r"total magnetization\s+=\s+(\S+) Bohr mag/cell")
+    try:
+        return Bands(
+            k_points=found[:, :3],
+            k_weights=found[:, 3],
+            eigenvalues_eV=energies,
+            electrons=_float(text.one(r"number of electrons\s+=\s+(\d+\.\d+)", "number of electrons"), text.place),
+            magnetisation=_float(moments[-1], text.place) if spins == 2 and moments else 0.0,
+        )
+    except DataError as error:
+        raise InputFileError(f"{text.place}: {error}") from error
+
+
+def _fermi(text: _Text) -> float:
+    levels = text.all(r"the Fermi energy is\s+(\S+) ev")
+    return _float(levels[0], text.place) if len(levels) == 1 else float("nan")

@@ -1,0 +1,120 @@
+"""Where labels meet what computes them: tasks as data go in, result files come out.
+
+An executor is told tasks and tells which of them have ended.  It never carries a result: a worker writes its labels
+into the task's result file (:func:`phonograph.labels.execution.entry.run_task`), and the driver takes them from there
+into the store.  So an executor that forgets, dies or tells a task twice costs time, never a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from phonograph.labels.execution import entry
+from phonograph.labels.task import Calculation, StructureBytes
+
+GRACE_S = 15.0
+"""A task that ends this much later than it should has lost its worker's own clock, s."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """A few structures, one calculation, and the result file that a worker will write.
+
+    Attributes
+    ----------
+    calculation, structures
+        What to label, as data; the worker takes the structures in this order.
+    timeout_s
+        Time limit of each label, s; the worker's process ends itself soon after it.
+    result
+        Absolute path of the result file, in a folder that driver and worker share; different for every task.
+    """
+
+    calculation: Calculation
+    structures: tuple[StructureBytes, ...]
+    timeout_s: float
+    result: Path
+
+    @property
+    def text(self) -> str:
+        """The task as JSON, for :func:`phonograph.labels.execution.entry.run_task` in whatever process."""
+        timeout_s = min(self.timeout_s, entry.LONGEST_CLOCK_S)
+        return entry.describe_task(self.calculation, self.structures, timeout_s, self.result)
+
+    @property
+    def limit_s(self) -> float:
+        """Time after which the task has certainly ended, s, counted from its start, engine loaded."""
+        return entry.BATCH_S + min(self.timeout_s, entry.LONGEST_CLOCK_S) + GRACE_S
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Finished:
+    """A task that has ended; its result file says what came of it.
+
+    Attributes
+    ----------
+    task
+        The task as it was given.
+    died
+        How its worker died, in a few words ("killed, perhaps out of memory"); empty where it ended by itself.
+    timed_out
+        Whether the executor stopped it because :attr:`Task.limit_s` had passed.
+    """
+
+    task: Task
+    died: str = ""
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Needs:
+    """What the tasks of one run have in common.
+
+    Attributes
+    ----------
+    calculations
+        Every calculation that will come, so that workers can load their engines before the first task.
+    cores, memory_GB
+        What one task holds while it runs.
+    labels
+        How many labels are missing.
+    timeout_s
+        Time limit of each label, s.
+    """
+
+    calculations: tuple[Calculation, ...]
+    cores: int
+    memory_GB: float
+    labels: int
+    timeout_s: float
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere; the local processes and the cluster are two of them."""
+
+    def places(self, needs: Needs) -> int:
+        """Return how many tasks it would run at a time, at least 1; used to cut the work into tasks."""
+        ...
+
+    def run(self, needs: Needs, next_task: Callable[[], Task | None]) -> Generator[list[Finished], None, None]:
+        """Take tasks from ``next_task`` as there is room, and yield those that have ended.
+
+        ``next_task`` returns None when there is nothing to do for now; after a yield there may be more, because the
+        driver sends again what a dead worker left.  The generator ends when ``next_task`` returned None and nothing
+        is in flight.  It yields at least every second (an empty list will do), so that the driver can write to its
+        store and answer ^C.  Closing it ends every process that it started (or leaves them to finish, for an
+        executor that says so).
+
+        Every task taken is told exactly once, unless the generator is closed before.  A worker that dies is told
+        by :attr:`Finished.died`; trying again is the driver's business.
+
+        Raises
+        ------
+        UserError
+            What :func:`phonograph.labels.execution.entry.run_task` raised (an engine that is not installed, a folder
+            that cannot be written), or why no task can run at all; the driver then ends with that sentence.
+        """
+        ...
