@@ -12,6 +12,7 @@ from typing import Any
 
 from phonograph.cli_audit import add_audit
 from phonograph.cli_forces import add_force_commands
+from phonograph.cli_labels import add_label_commands, add_label_options
 from phonograph.errors import ConfigurationError, UserError
 
 ROOM_COMMANDS = {
@@ -94,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     init.set_defaults(function=_init)
     add_force_commands(commands)
     add_audit(commands)
+    add_label_commands(commands)
     commands.add_parser("doctor", help="which engines are here, and what to install").set_defaults(function=_doctor)
     commands.add_parser("cite", help="what to cite").set_defaults(function=_cite)
     return parser
@@ -108,19 +110,39 @@ def _add_run(commands: Any, name: str, text: str, upto: str) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override, for example sampling.n=200"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print the summary line only")
+    if name == "label":
+        add_label_options(parser)
     parser.set_defaults(function=_run, upto=upto)
 
 
 def _run(options: argparse.Namespace) -> int:
     from phonograph.config_files import read_config
     from phonograph.console import Console
-    from phonograph.pipeline import run
+    from phonograph.pipeline import label_progress, run
 
     config = read_config(options.config, options.set)
+    if getattr(options, "status", False):
+        print(label_progress(config, options.output))  # noqa: T201
+        return 0
+    retry = getattr(options, "retry_failed", None)
     with Console(quiet=options.quiet) as console:
-        result = run(config, options.output, upto=options.upto, progress=console.progress, say=console.say)
+        result = run(
+            config,
+            options.output,
+            upto=options.upto,
+            retry_failed=_classes(retry),
+            progress=console.progress,
+            say=console.say,
+        )
     print(result.summary)  # noqa: T201
     return 0
+
+
+def _classes(retry: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the failure classes of ``--retry-failed``: those given, all where none is, none without the option."""
+    from phonograph.labels import FAILURES
+
+    return () if retry is None else tuple(retry) or FAILURES
 
 
 def _init(options: argparse.Namespace) -> int:

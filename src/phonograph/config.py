@@ -48,6 +48,7 @@ SAMPLERS: Mapping[str, type[Any]] = {
 }
 """TOML name → sampler."""
 
+
 @dataclass(frozen=True, kw_only=True)
 class CrystalConfig:
     """``[crystal]``: the structure and its supercell."""
@@ -99,12 +100,30 @@ class DataSetConfig:
     """One ``[[data.sets]]``: displaced structures (and labels) that you bring; rooms 1–3 are skipped."""
 
     name: str = option(help="Name of the set.")
-    structures: str = option(help="Multi-frame extxyz, or a folder of POSCAR/CIF files.")
-    labels: str = option("", "CSV with one row per structure; empty: labels are in the extxyz.")
-    property: str = option("", "Name of the property of a table without header (id, value), for example band_gap_eV.")
+    structures: str = option(
+        help="Multi-frame extxyz, ASE database (.db, .json), computed entries (.json, .json.gz, .json.bz2), a folder "
+        "of POSCAR/CIF files (with id_prop.csv), or, with format = 'vasp-tree', a folder of VASP calculations."
+    )
+    format: str = option(
+        "auto", "'auto' or 'vasp-tree' (subfolders with vasprun.xml, …).", choices=("auto", "vasp-tree")
+    )
+    labels: str = option("", "CSV with one row per structure; empty: labels are with the structures.")
+    property: str = option(
+        "", "Name of the property of a table without header, such as band_gap_eV; with commas for several columns."
+    )
     units: Mapping[str, str] = field(
         default_factory=dict, metadata={"help": "Unit of each property whose name does not end in one."}
     )
+    energy: str = option(
+        "",
+        "Entry that is the energy where a file has several that differ, such as REF_energy or free_energy; of a VASP "
+        "tree sigma0 (the default) or free.",
+    )
+    stress: str = option(
+        "", "Entry that is the stress where a file has several that differ, such as REF_stress or virials."
+    )
+    correction: str = option("uncorrected", "Energies of computed entries.", choices=("uncorrected", "corrected"))
+    equilibrium: str = option("", "Undisplaced structure of a VASP tree, for displacements; empty: not known.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -215,7 +215,15 @@ def relocated(config: Config, folder: Path) -> Config:
         return item
 
     sets = [moved_set(item) for item in config.sampling.sets]
-    brought = [replace(item, structures=moved(item.structures), labels=moved(item.labels)) for item in config.data.sets]
+    brought = [
+        replace(
+            item,
+            structures=moved(item.structures),
+            labels=moved(item.labels),
+            equilibrium=moved(item.equilibrium),
+        )
+        for item in config.data.sets
+    ]
     return replace(
         config,
         crystal=replace(config.crystal, file=moved(config.crystal.file)),

@@ -13,14 +13,16 @@ from pathlib import Path
 from phonograph.config import Config
 from phonograph.config_files import read_config
 from phonograph.errors import ConfigurationError
-from phonograph.run_folder import STAGES, RoomNotFinished, open_run
+from phonograph.labels import LabelStatus
+from phonograph.run_folder import STAGES, RoomNotFinished, RunFolder, open_run
 from phonograph.steps.context import Context, RunResult, Say
-from phonograph.steps.crystals import labels_step, sampling_step
+from phonograph.steps.crystals import sampling_step
+from phonograph.steps.labels import labels_step, noise, status
 from phonograph.steps.networks import evaluation_step, explanation_step, graphs_step, training_step
 from phonograph.steps.phonons import phonons_step
 from phonograph.steps.reporting import finish
 from phonograph.steps.temperature import thermal_step
-from phonograph.types import Progress
+from phonograph.types import NoiseFloor, Progress
 
 STEPS: Mapping[str, Callable[[Context, RunResult], RunResult]] = {
     "phonons": phonons_step,  # force constants, harmonic and renormalised
@@ -43,6 +45,7 @@ def run(
     *,
     upto: str = "all",
     overrides: Sequence[str] = (),
+    retry_failed: Sequence[str] = (),
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> RunResult:
@@ -59,6 +62,8 @@ def run(
         from the rooms that are finished, computing nothing.
     overrides
         ``key=value`` strings, only with a path.
+    retry_failed
+        Failure classes of labels that are computed again (:data:`phonograph.labels.FAILURES`).
     progress, say
         Called with progress and with sentences for the user.
 
@@ -85,6 +90,7 @@ def run(
             progress=progress or (lambda what, done, total: None),
             say=say or (lambda text: None),
             workers=config.workers or os.cpu_count() or 1,
+            retry_classes=tuple(retry_failed),
         )
         return finish(context, _run_rooms(context, upto), with_report=upto in ("all", "report"))
 
@@ -130,7 +136,49 @@ def _check_possible(config: Config, upto: str) -> None:
         raise ConfigurationError('sampled sets need labels; add [[labels.engines]] with engine = "chgnet" or "tblite"')
     names = [config.crystal.file, config.phonons.file]
     names += [config.phonons.trajectory.file] if config.phonons.trajectory is not None else []
-    names += [name for item in config.data.sets for name in (item.structures, item.labels)]
+    names += [name for item in config.data.sets for name in (item.structures, item.labels, item.equilibrium)]
     for name in filter(None, names):
         if not config.path(name).exists():
             raise ConfigurationError(f"{config.path(name)} not found; paths start at the configuration's folder")
+
+
+def label_progress(config: Config, output: str | Path) -> LabelStatus:
+    """Return how far the labels of a run are; also while another process computes them.
+
+    Raises
+    ------
+    UserError
+        Configurations that are not drawn yet, or a store that cannot be read.
+    """
+    return status(_standing(config, RunFolder(Path(output), only_load=True)))
+
+
+def label_noise(
+    config: Config,
+    output: str | Path,
+    *,
+    n: int = 10,
+    copies: int = 2,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> NoiseFloor:
+    """Measure the irreducible error of a run's labels and keep it beside them; see :func:`phonograph.measure_noise`.
+
+    Raises
+    ------
+    UserError
+        Configurations that are not drawn yet, or what labelling raises.
+    """
+    with open_run(Path(output)) as folder:
+        return noise(_standing(config, folder, progress, say), n, copies)
+
+
+def _standing(config: Config, folder: RunFolder, progress: Progress | None = None, say: Say | None = None) -> Context:
+    """Return the context of a run that is looked at, not continued."""
+    return Context(
+        config=config,
+        folder=folder,
+        progress=progress or (lambda what, done, total: None),
+        say=say or (lambda text: None),
+        workers=config.workers or os.cpu_count() or 1,
+    )

@@ -112,6 +112,17 @@ def check_labeller(labeller: Labeller, crystal: Crystal, tolerance: float = 1e-4
         assert gap < tolerance, f"{name} changes by {gap:g} under translation and reordering"
 
 
+def check_symmetry(labeller: Labeller, crystal: Crystal) -> None:
+    """Check that a labeller knows the symmetry of ``crystal``, and that its forces and stress are derivatives.
+
+    The laws and tolerances are those of :func:`phonograph.labels.symmetry_test`.
+    """
+    from phonograph.labels import symmetry_test
+
+    result = symmetry_test(labeller, crystal)
+    assert result.passed, result.sentence
+
+
 def check_graph_model(model: GraphModel, crystal: Crystal | None = None, cutoff_A: float = 5.5, seed: int = 0) -> None:
     """Check a network: one value per graph, batch = single, invariance, same seed → same weights."""
     import torch

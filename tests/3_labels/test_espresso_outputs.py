@@ -232,6 +232,30 @@ def test_files_that_contradict_each_other_are_refused(labeller, outputs, name, p
         labeller().read_outputs(silicon(), folder)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "replacement"),
+    [
+        (r"<status>0", "<status>1"),
+        (r"\s*<closed [^>]*></closed>", ""),
+        (r"<calculation>scf", "<calculation>nscf"),
+        (r'NAME="PWSCF"', 'NAME="CP"'),
+        (r"<etot>[^<]*", "<etot>nan"),
+        (r"</etot>", "</etot><etot>-7.0</etot>"),
+        (r"(<band_structure>\s*<lsda>false</lsda>\s*<noncolin>)false", r"\g<1>true"),
+        (r"(?s)<ks_energies>.*?</ks_energies>", ""),
+        (r"<nelec>8", "<nelec>6"),
+        (r"(<pseudo_file>Si.pz-)vbc(.*(?:\n.*){90,}<pseudo_file>Si.pz-)vbc", r"\g<1>bhs\g<2>bhs"),
+    ],
+)
+def test_an_xml_file_alone_must_be_finished_whole_and_of_this_kind(labeller, outputs, pattern, replacement):
+    folder = outputs()
+    (folder / TEXT).unlink()
+    assert not labeller().read_outputs(silicon(), folder).failure
+    change(folder / XML, pattern, replacement)
+    with pytest.raises(InputFileError):
+        labeller().read_outputs(silicon(), folder)
+
+
 def test_cut_files_are_never_labels(labeller, outputs):
     folder = outputs()
     whole = {name: (folder / name).read_bytes() for name in (XML, TEXT)}

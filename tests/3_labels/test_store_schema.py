@@ -399,6 +399,8 @@ def test_the_upgrade_touches_no_label(tmp_path, monkeypatch):
     fresh = tmp_path / "new.sqlite"
     with open_store(fresh, "write"):
         pass
+    listed = {name for (name,) in raw(path, "SELECT name FROM property")}
+    assert listed == {*PROPERTY_UNITS, *ARRAY_UNITS}, "the closed list is there before the first new label"
     schema = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
     squeezed = [[(n, " ".join(sql.split())) for n, sql in raw(p, schema)] for p in (path, fresh)]
     assert [n for n, _ in squeezed[0]] == [n for n, _ in squeezed[1]]

@@ -330,9 +330,11 @@ def test_what_is_no_database_or_has_an_interrupted_writer(tmp_path):
         read_labelled(tmp_path / "b.db")
     (tmp_path / "b.db-journal").unlink()
     whole = (tmp_path / "b.db").read_bytes()
-    (tmp_path / "b.db").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputFileError):
-        read_labelled(tmp_path / "b.db")
+    for damaged in (whole[: len(whole) // 2], whole.replace(b"ON text_key_values(key)", b"ON t\xf0xt_key_values(key)")):
+        assert damaged != whole
+        (tmp_path / "b.db").write_bytes(damaged)
+        with pytest.raises(InputFileError):
+            read_labelled(tmp_path / "b.db")
     for name, text in (("c.json", "{}"), ("d.json", '{"a": 1}'), ("e.txt", "x"), ("f.json", "[1")):
         (tmp_path / name).write_text(text)
         with pytest.raises(InputFileError):

@@ -179,8 +179,9 @@ def _levels(place: str, text: str, points: int, bands: int, spins: int) -> tuple
 
 
 def _forces(text: str, atoms: int) -> FloatArray:
+    # Forces have six decimals, the positions before them five.
     lines = _lines_after(text, "TOTAL-FORCE (eV/Angst)", atoms, skip=1)
-    return _numbers([_FIXED[6].findall(line[line.index(".") + 1 :])[-3:] for line in lines])
+    return _numbers([_FIXED[6].findall(line) for line in lines])
 
 
 def _stress(text: str) -> FloatArray | None:

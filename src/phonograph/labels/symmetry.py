@@ -115,8 +115,8 @@ def symmetry_test(
     crystal: Crystal,
     *,
     displacement_A: float = 0.03,
-    step_A: float = 0.01,
-    strain: float = 0.003,
+    step_A: float = 0.005,
+    strain: float = 0.001,
     tolerances: SymmetryTolerances | None = None,
     seed: int = 0,
 ) -> SymmetryResult:

@@ -20,6 +20,7 @@ from phonograph.types import (
     Fitted,
     FloatArray,
     Labels,
+    NoiseFloor,
     Phonons,
     Study,
     ThermalCurve,
@@ -43,6 +44,8 @@ class ReportMaterial:
     target
         Property that the key numbers and the open figures are about; empty: that of the explanation, the
         curve, the first metric or the first label column, in this order.
+    noise
+        The label-noise floor, drawn where errors are; None where it was not measured.
     warnings
         (room, sentence) of every warning raised; the sets', labels' and models' own warnings must be in it.
     limits
@@ -68,6 +71,7 @@ class ReportMaterial:
     explanations: tuple[Explanation, ...] = ()
     curve: ThermalCurve | None = None
     target: str = ""
+    noise: NoiseFloor | None = None
     warnings: tuple[tuple[str, str], ...] = ()
     limits: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)

@@ -48,7 +48,7 @@ class RunResult:
 
 def without_paths(table: Any) -> Any:
     """Leave out where files lie: their names and content, hashed, decide a result."""
-    paths = ("file", "structures", "labels", "end_member_file")
+    paths = ("file", "structures", "labels", "end_member_file", "equilibrium")
     if not isinstance(table, dict):
         return table
     return {key: Path(value).name if key in paths else without_paths(value) for key, value in table.items()}
@@ -63,6 +63,7 @@ class Context:
     progress: Progress
     say: Say
     workers: int
+    retry_classes: tuple[str, ...] = ()
 
     def seed(self, *names: str | int) -> int:
         """Return the 63-bit seed of a named stream of this run."""

@@ -1,36 +1,33 @@
-"""Rooms 2 and 3: from phonons (or the user's own sets) to labelled configurations."""
+"""Room 2: from phonons (or the user's own sets) to displaced configurations."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phonograph.errors import ConfigurationError, DataError, UserError
+from phonograph.config import Config, DataSetConfig
+from phonograph.errors import ConfigurationError, UserError
 from phonograph.files.configurations import (
     load_certificate,
     load_configurations,
     save_certificate,
     save_configurations,
 )
-from phonograph.files.labels import load_labels, save_labels
+from phonograph.files.importers import PROPERTY_TABLE
 from phonograph.files.trajectory_readers import read_trajectory
-from phonograph.files.user_data import read_user_set
-from phonograph.labels import label
-from phonograph.run_folder import file_hash
+from phonograph.files.user_data import read_labelled
+from phonograph.files.vasp_tree import read_vasp_tree
 from phonograph.sampling import MatchedRandomSampler, PairMatchedSampler, SnapshotSampler, certify, sample
 from phonograph.sampling.snapshots import require_same_blocks
 from phonograph.steps.context import Context, RunResult, without_paths
 from phonograph.steps.phonons import run_trajectory
 from phonograph.steps.renormalised import phonons_at_temperature, phonons_of_law
 from phonograph.tables import to_table
-from phonograph.types import Certificate, Configurations, Crystal, Labeller, Labels, Phonons, join_labels
-
-STORE = "labels.sqlite"
+from phonograph.types import Certificate, Configurations, Crystal, Labels, Phonons
 
 MATCHING = (MatchedRandomSampler, PairMatchedSampler)
 """Samplers that need another set first."""
@@ -85,12 +82,13 @@ def _plain_sets(context: Context) -> list[Any]:
 def _brought_files(context: Context) -> list[Path]:
     """Files whose content decides the sets: user data, end members of solid solutions, and trajectories."""
     config = context.config
-    names = [name for item in config.data.sets for name in (item.structures, item.labels) if name]
+    names = [name for item in config.data.sets for name in (item.structures, item.labels, item.equilibrium) if name]
     names += [item.composition.end_member_file for item in config.sampling.sets if item.composition is not None]
     names += [item.sampler.file for item in config.sampling.sets if isinstance(item.sampler, SnapshotSampler)]
     files: list[Path] = []
     for path in (config.path(name) for name in names if name):
-        files += sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
+        folder = path.parent if path.name == PROPERTY_TABLE else path
+        files += sorted(entry for entry in folder.rglob("*") if entry.is_file()) if folder.is_dir() else [path]
     return [path for path in files if path.is_file()]
 
 
@@ -149,66 +147,21 @@ def _with_trajectory(context: Context, sampler: SnapshotSampler, supercell: Crys
 
 def brought_sets(context: Context) -> list[tuple[Configurations, Labels | None]]:
     """Read the sets the user brings, with their labels."""
-    config = context.config
-    return [
-        read_user_set(
-            item.name,
-            config.path(item.structures),
-            labels=config.path(item.labels) if item.labels else None,
-            units=dict(item.units),
-            property=item.property or None,
-        )
-        for item in config.data.sets
-    ]
+    return [_brought(context.config, item) for item in context.config.data.sets]
 
 
-def labels_step(context: Context, result: RunResult) -> RunResult:
-    """Room 3: labels of every configuration; brought labels are kept, the others computed."""
-    config = context.config
-
-    def make(folder: Path) -> Labels:
-        brought = {configurations.name: labels for configurations, labels in brought_sets(context)}
-        missing = [item for item in result.sets if brought.get(item.name) is None]
-        parts = [labels for labels in brought.values() if labels is not None]
-        if missing and not config.labels.engines:
-            raise DataError(f"set {missing[0].name!r} has no labels; give a labels file or add [[labels.engines]]")
-        if missing:
-            parts.append(label_sets(context, missing, config.labels.engines))
-        labels = join_labels(parts)
-        save_labels(labels, folder / "labels.csv")
-        return labels
-
-    labels = context.folder.room(
-        "labels",
-        {
-            "engines": plain_engines(context),
-            # An explicit retry must not be answered with the holes of the last time.
-            "retry": os.urandom(8).hex() if config.labels.retry_failed else "",
-        },
-        after=["sampling"],
-        keep=[STORE, f"{STORE}*"],
-        make=make,
-        load=lambda folder: load_labels(folder / "labels.csv"),
-    )
-    # What later rooms depend on is the labels themselves: a retry that finds nothing new changes nothing.
-    context.folder.keys["labels"] = file_hash(context.folder.path / "3_labels" / "labels.csv")
-    return replace(result, labels=labels)
-
-
-def plain_engines(context: Context) -> list[Any]:
-    """Return the engines with their versions and settings, as plain values."""
-    return [[type(engine).__name__, engine.engine, to_table(engine)] for engine in context.config.labels.engines]
-
-
-def label_sets(context: Context, sets: Sequence[Configurations], engines: Sequence[Labeller]) -> Labels:
-    """Label sets through the run's store."""
-    config = context.config
-    return label(
-        sets,
-        engines,
-        context.folder.path / "3_labels" / STORE,
-        workers=context.workers,
-        timeout_s=config.labels.timeout_s,
-        retry_failed=config.labels.retry_failed,
-        progress=context.progress,
+def _brought(config: Config, item: DataSetConfig) -> tuple[Configurations, Labels | None]:
+    path = config.path(item.structures)
+    if item.format == "vasp-tree":
+        equilibrium = config.path(item.equilibrium) if item.equilibrium else None
+        return read_vasp_tree(path, item.name, equilibrium=equilibrium, energy=item.energy or "sigma0")
+    return read_labelled(
+        path,
+        name=item.name,
+        labels=config.path(item.labels) if item.labels else None,
+        units=dict(item.units),
+        property=item.property or None,
+        energy=item.energy,
+        stress=item.stress,
+        correction=item.correction,
     )

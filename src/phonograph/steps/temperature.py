@@ -11,7 +11,7 @@ from phonograph.files.results import load_thermal, save_thermal
 from phonograph.graphs import build_graphs
 from phonograph.sampling import sample
 from phonograph.steps.context import Context, RunResult
-from phonograph.steps.crystals import label_sets, plain_engines
+from phonograph.steps.labels import label_sets, placed_engines, plain_engines
 from phonograph.steps.renormalised import phonons_at_temperature
 from phonograph.tables import to_table
 from phonograph.thermal import predict_thermal
@@ -88,7 +88,7 @@ def _checks(context: Context, sets: dict[float, Configurations]) -> dict[float, 
     """Label the first few configurations of each temperature directly, with the engine of the target only."""
     config = context.config
     target, _ = config.chosen(config.thermal)
-    engines = [engine for engine in config.labels.engines if target in engine.provides]
+    engines = [engine for engine in placed_engines(context) if target in engine.provides]
     few = [item.first(config.thermal.check_labels) for item in sets.values()]
     labels = label_sets(context, few, engines)
     return {temperature: labels.of_set(item.name) for temperature, item in sets.items()}

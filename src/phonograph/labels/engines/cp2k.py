@@ -19,7 +19,6 @@ from phonograph.files.safety import sha256_of, shown
 from phonograph.labels.edges import CBM, CBM_MEAN, DIRECT_GAP, GAP, VBM, VBM_MEAN, band_edges
 from phonograph.labels.engines.by_files import FileEngine
 from phonograph.labels.engines.calculators import ENERGY, STRESS
-from phonograph.labels.engines.chemistry import energy_refusal
 from phonograph.labels.engines.cp2k_check import check_output
 from phonograph.labels.engines.cp2k_data import (
     INSTALL,
@@ -53,6 +52,10 @@ FORCES, TENSOR = "forces_eV_per_A", "stress_GPa"
 XTB = "GFN1-xTB"
 
 _EDGES = (GAP, DIRECT_GAP, VBM, CBM, VBM_MEAN, CBM_MEAN)
+_HALOGENS, _ACCEPTORS = frozenset(("Br", "I", "At")), frozenset(("N", "O", "P", "S"))
+"""Where CP2K's GFN1-xTB fails the symmetry and strain tests, *measured*: Ag3SBr runs away, and the stress of Ag3SI is
+23.5 GPa where the energy's derivative is 2.4; Ag3SCl, NaCl and Si pass."""
+
 _BANDS = ("eigenvalues_eV", "k_points", "k_weights")
 _PROBE_S = 60.0
 _MPI = {
@@ -297,7 +300,14 @@ class Cp2kLabeller(FileEngine):
     def _xtb_refusal(self, crystal: Crystal) -> str:
         if not {ENERGY, STRESS, FORCES, TENSOR} & {*self.provides, *self.provides_arrays}:
             return ""
-        return energy_refusal(XTB, crystal.numbers)
+        present = set(crystal.symbols)
+        halogens, acceptors = sorted(present & _HALOGENS), sorted(present & _ACCEPTORS)
+        if not halogens or not acceptors:
+            return ""
+        return (
+            f"energies, forces and stress of {XTB} are wrong for {halogens[0]} with {acceptors[0]} (its halogen-bond "
+            "term); ask for gap, VBM and CBM only, or use method GPW"
+        )
 
     def write_inputs(self, crystal: Crystal, folder: Path) -> None:
         """Write ``cp2k.inp`` and, beside it, just the data it uses: the folder can be run anywhere."""

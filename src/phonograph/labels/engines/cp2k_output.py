@@ -121,8 +121,9 @@ def _check_end(text: _Text) -> None:
     starts, ends = text.text.count("PROGRAM STARTED AT"), text.text.count("PROGRAM ENDED AT")
     if starts != 1 or ends != 1:
         raise text.refuse(f"CP2K starts {starts} times and ends {ends} times in it; expected one finished calculation")
-    if len(text.text.partition("PROGRAM ENDED AT")[2].splitlines()) > 6:
-        raise text.refuse("it goes on after the end of the program")
+    last = text.text.partition("PROGRAM ENDED AT")[2]
+    if last.count("PROGRAM STOPPED IN") != 1 or len(last.splitlines()) > 6:
+        raise text.refuse("it does not stop at the end of the program")
 
 
 def _atoms(text: _Text) -> tuple[tuple[int, ...], FloatArray, FloatArray]:
@@ -211,6 +212,8 @@ def _orbital_blocks(text: _Text) -> list[tuple[str, FloatArray, FloatArray]]:
     head = re.compile(r"^ MO\|\s*(ALPHA|BETA)? ?EIGENVALUES AND OCCUPATION NUMBERS(?: FOR K POINT \d+)?.*$", re.M)
     row = re.compile(rf"^ MO\|\s+(\d+)\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*$", re.M)
     places = [*head.finditer(text.text)]
+    if not places:
+        raise text.refuse("it has no eigenvalues")
     ends = [place.start() for place in places[1:]] + [len(text.text)]
     blocks = []
     for place, end in zip(places, ends, strict=True):
@@ -222,8 +225,6 @@ def _orbital_blocks(text: _Text) -> list[tuple[str, FloatArray, FloatArray]]:
         if np.abs(values[:, 0] * HARTREE_EV - values[:, 1]).max() > _EV_TOLERANCE * (1 + np.abs(values[:, 1]).max()):
             raise text.refuse("eigenvalues in hartree and in eV disagree")
         blocks.append((place.group(1) or "", values[:, 0], values[:, 2]))
-    if not blocks:
-        raise text.refuse("it has no eigenvalues")
     return blocks
 
 

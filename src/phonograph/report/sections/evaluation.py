@@ -12,6 +12,7 @@ from phonograph.report.palette import BLUE, GREY, ORANGE
 from phonograph.report.scores import PARTS, main_scope, trained_collections
 from phonograph.report.sections.cross_test import cross_parity, cross_table
 from phonograph.report.sections.judged import Judged, naive_words, parity_chart, score_cells, score_head
+from phonograph.report.sections.label_noise import noise_table
 from phonograph.report.svg import data_range
 from phonograph.report.words import fixed, number, percent, plural, property_name, sentence_case
 from phonograph.types import FloatArray
@@ -61,6 +62,7 @@ def _target(judged: Judged, place: int) -> Markup:
         cross_table(judged),
         cross_parity(judged, cross),
         _error_figure(judged, errors),
+        noise_table(judged),
     )
 
 
@@ -78,6 +80,7 @@ def _parity(judged: Judged, number_: str) -> Markup:
     caption = (
         f"Predicted against labelled {judged.name}, trained on {own}, all seeds together; darker where dots are "
         "dense. Dashed: perfect prediction."
+        + (" Shaded: ± two standard deviations of the label noise." if judged.noise > 0 else "")
     )
     return figure(number_, caption, *pictures, numbers=numbers, columns=3)
 

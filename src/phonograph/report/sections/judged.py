@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from phonograph.report.markup import Markup
 from phonograph.report.material import ReportMaterial
-from phonograph.report.palette import GREY
+from phonograph.report.palette import GREY, ORANGE
 from phonograph.report.scores import (
     Case,
     Score,
@@ -76,6 +76,11 @@ class Judged:
         return {key: value for key, value in found.items() if value is not None}
 
     @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the label noise, in :attr:`unit`; NaN where it was not measured."""
+        return self.material.noise.floor(self.target) if self.material.noise else float("nan")
+
+    @cached_property
     def errors_in(self) -> tuple[float, str]:
         """Factor and unit in which this target's errors read well."""
         return error_unit(self.unit, [item.mae for item in self.cross.values()])
@@ -122,6 +127,9 @@ def parity_chart(
     )
     if reach is not None:
         chart.rectangle((max(span[0], reach[0]), min(span[1], reach[1])), span, GREY, opacity=0.09)
+    if judged.noise > 0:
+        ends, half = np.array(span), 2.0 * judged.noise
+        chart.band(ends, np.clip(ends - half, *span), np.clip(ends + half, *span), ORANGE, opacity=0.25)
     chart.line(span, span, "currentColor", width=1, dash="5 4", opacity=0.6)
     density_dots(chart, *pairs, colour)
     for place, words in enumerate(_inset(judged, found) if found is not None else ()):

@@ -1,4 +1,4 @@
-"""Make the outputs in this folder again: python tests/3_labels/outputs/cp2k/make.py (needs cp2k.psmp, half a minute)."""
+"""Make the outputs in this folder again: python tests/3_labels/outputs/cp2k/make.py (half a minute of cp2k.psmp)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CASES = {
 def anonymous(text: str) -> str:
     """Return an output without the machine and the folder it was made on, and without CP2K's list of references."""
     text = re.sub(r"(PROGRAM (?:RAN|STARTED|STOPPED) (?:ON|IN|BY)\s+).*", r"\1somewhere", text)
-    text = re.sub(r"^ (MEMORY\|| GLOBAL\| CPU model name).*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^ (?:MEMORY\||GLOBAL\| CPU model name).*\n", "", text, flags=re.MULTILINE)
     return re.sub(r"\n\n -+\n -\s+-\n -\s+R E F E R E N C E S[\s\S]*?(?=\n -+\n -\s+-\n -\s+T I M I N G)", "", text)
 
 
