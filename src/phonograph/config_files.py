@@ -14,6 +14,7 @@ from phonograph.config_labels import LABELLERS, LabelsConfig
 from phonograph.config_phonons import ROUTES, PhononsConfig
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.files.structures import read_structure
+from phonograph.labels.engines.by_files import FileEngine
 from phonograph.models import ARCHITECTURES
 from phonograph.sampling import SnapshotSampler, Substitution
 from phonograph.tables import convert, from_table, refuse_unknown, to_table
@@ -195,7 +196,10 @@ def _parse_labels(table: Mapping[str, Any]) -> LabelsConfig:
     for place, entry in enumerate(entries):
         where = f"labels.engines[{place}]"
         name = _plugin_name(entry, "engine", LABELLERS, where)
-        engines.append(from_table(LABELLERS[name], {k: v for k, v in entry.items() if k != "engine"}, where))
+        options = {key: value for key, value in entry.items() if key != "engine"}
+        if issubclass(LABELLERS[name], FileEngine) and not options.get("command"):
+            options.setdefault("folder", name)  # what waits for files needs a place in the run to wait in
+        engines.append(from_table(LABELLERS[name], options, where))
     plain = from_table(LabelsConfig, {k: v for k, v in table.items() if k != "engines"}, "labels")
     return replace(plain, engines=tuple(engines))
 

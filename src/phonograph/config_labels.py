@@ -14,6 +14,8 @@ from phonograph.labels.execution.cluster_settings import ClusterSettings
 from phonograph.options import check_options, option
 from phonograph.types import Labeller
 
+__all__ = ["LABELLERS", "ClusterSettings", "LabelsConfig"]
+
 LABELLERS: Mapping[str, type[Any]] = {
     "chgnet": ChgnetLabeller,
     "tblite": XtbLabeller,

@@ -15,8 +15,11 @@ from scipy.stats import special_ortho_group
 from phonograph.errors import ConfigurationError, MissingEngineError
 from phonograph.labels import AseLabeller, ChgnetLabeller, EmtLabeller, XtbLabeller, label
 from phonograph.labels.edges import band_edges, chosen
+from phonograph.labels.engines.tight_binding import REMEDIES
+from phonograph.labels.execution.entry import label_with_remedies
 from phonograph.labels.execution.worker import label_safely
-from phonograph.labels.failures import shortest_below
+from phonograph.labels.failures import checked, shortest_below
+from phonograph.labels.task import calculation, structure_bytes
 from phonograph.types import Bands, Crystal
 from phonograph.units import BOHR_A, BOLTZMANN_EV_PER_K, EV_PER_A3_IN_GPA, HARTREE_EV
 
@@ -314,3 +317,90 @@ def test_shortest_distance_equals_ase_in_skewed_cells():
         assert (found is None) == (expected is None)
         assert found is None or found == pytest.approx(expected, abs=1e-9)
     assert close > 10
+
+
+@pytest.mark.parametrize(
+    ("labeller", "atoms"),
+    [
+        (EmtLabeller(), bulk("Cu", cubic=True)),
+        (ChgnetLabeller(total_moment=True), AG3SBR),
+        (XtbLabeller(manifolds=(3, 1)), AG3SBR),
+        (XtbLabeller(energies=True), NACL),
+    ],
+    ids=["emt", "chgnet", "tblite", "tblite-energies"],
+)
+def test_what_is_promised_is_given_in_the_promised_shape(labeller, atoms):
+    crystal = displaced(atoms, 0.05)
+    found = labeller.label(crystal)
+    assert checked(found, labeller.provides, labeller.provides_arrays, len(crystal)).failure == ""
+    if STRESS in found.values:
+        assert found.values[STRESS] == pytest.approx(np.trace(found.arrays["stress_GPa"]) / 3, rel=1e-6)
+        assert np.abs(found.arrays["forces_eV_per_A"].sum(axis=0)).max() < 1e-3, "no net force on a crystal"
+    if "charges_e" in found.arrays:
+        assert found.arrays["charges_e"].sum() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_numbers_follow_from_the_kept_eigenvalues():
+    found = XtbLabeller(manifolds=(3, 2)).label(displaced(AG3SBR, 0.05))
+    levels = found.arrays["eigenvalues_eV"][0, 0]
+    occupied = (3 * 11 + 6 + 7) // 2
+    assert (found.values["vbm_eV"], found.values["cbm_eV"]) == (levels[occupied - 1], levels[occupied])
+    assert found.values["vbm_mean_eV"] == pytest.approx(levels[occupied - 3 : occupied].mean())
+    assert found.values["cbm_mean_eV"] == pytest.approx(levels[occupied : occupied + 2].mean())
+
+
+def test_moments_add_up():
+    iron = displaced(bulk("Fe", cubic=True) * (2, 1, 1), 0.02)
+    found = ChgnetLabeller(total_moment=True).label(iron)
+    assert found.values["total_magnetic_moment_muB"] == pytest.approx(found.arrays["magnetic_moments_muB"].sum())
+    assert found.values["total_magnetic_moment_muB"] / len(iron) == pytest.approx(2.2, abs=0.5)
+
+
+def test_remedies_change_the_way_and_never_the_answer():
+    labeller = XtbLabeller(max_iterations=12)
+    for attempt in (2, 3):
+        words, changed = labeller.remedy(attempt, "not_converged")
+        assert words == REMEDIES[attempt - 2][0]
+        for name in ("method", "accuracy", "electronic_temperature_K", "manifolds", "energies"):
+            assert getattr(changed, name) == getattr(labeller, name)
+        assert calculation(changed).engine == calculation(labeller).engine
+    assert labeller.remedy(4, "not_converged") is None
+    assert labeller.remedy(2, "timeout") is None
+
+
+@pytest.mark.parametrize("changes", [changes for _, changes in REMEDIES], ids=["damped", "from-5000-K"])
+def test_another_way_leads_to_the_same_levels(changes):
+    crystal = displaced(NACL, 0.05)
+    straight, roundabout = XtbLabeller().label(crystal), XtbLabeller(**changes).label(crystal)
+    for name in straight.values:
+        # The threshold of self-consistency leaves this much open.
+        assert roundabout.values[name] == pytest.approx(straight.values[name], abs=1e-3)
+    assert calculation(XtbLabeller(**changes)).key == calculation(XtbLabeller()).key
+
+
+def test_a_label_that_does_not_converge_is_rescued_and_says_how():
+    # Two atoms of KI at 5.6 Å: the usual mixing oscillates.
+    lattice = 2 * 1.0 * (2.03 + 1.39) / np.sqrt(3)
+    dense = Crystal(cell_A=lattice * np.eye(3), positions_A=[[0, 0, 0], [lattice / 2] * 3], numbers=[19, 53])
+    assert XtbLabeller().label(dense).failure == "not_converged"
+    attempts = label_with_remedies(structure_bytes(dense), calculation(XtbLabeller()), 600.0)
+    assert [attempt.result.failure for attempt in attempts] == ["not_converged", ""]
+    assert attempts[-1].result.message == "attempt 2, mixer damping 0.1, twice the iterations"
+
+
+@pytest.mark.parametrize("manifolds", [(1,), (1, 2, 3)])
+def test_manifolds_are_two_numbers(manifolds):
+    with pytest.raises(ConfigurationError, match="must hold two numbers"):
+        XtbLabeller(manifolds=manifolds)
+
+
+def test_a_tighter_self_exists_where_an_engine_has_thresholds():
+    words, tight = XtbLabeller(accuracy=0.5).tightened()
+    assert (words, tight.accuracy) == ("accuracy 0.005", 0.005)
+    assert calculation(tight).key != calculation(XtbLabeller(accuracy=0.5)).key
+    coarse = AseLabeller(factory="label_toys:Toy", name="toy", version="1")
+    assert coarse.tightened() is None
+    words, fine = AseLabeller(
+        factory="label_toys:Toy", name="toy", version="1", tight_factory="label_toys:Lying"
+    ).tightened()
+    assert (words, fine.factory, fine.version) == ("label_toys:Lying", "label_toys:Lying", "1 tightened")

@@ -69,7 +69,7 @@ def path(tmp_path):
         store.record([attempt(0, ok(10.0), 1), attempt(1, slow, 2, final=False), attempt(1, ok(20.0), 3)])
         store.record([attempt(2, slow, 4), attempt(3, failure("crashed", "exit 139"), 5)])
         store.record([attempt(4, failure("waiting", "written"), 6), attempt(5, failure("engine_missing", "no"), 7)])
-        store.record([attempt(6, failure("crashed", "worker died"), 8, final=False)])
+        store.record([attempt(6, replace(failure("crashed", "worker died"), seconds=100.0), 8, final=False)])
     return tmp_path / "s.sqlite"
 
 
@@ -84,7 +84,7 @@ def test_every_label_is_counted_once(path):
         2,
     )
     assert wide.done + sum(wide.failed.values()) + sum(wide.waiting.values()) + wide.missing == wide.structures
-    assert wide.core_hours == pytest.approx(4 * (10 + 6 + 20 + 6) / 3600)
+    assert wide.core_hours == pytest.approx(4 * (10 + 6 + 20 + 6 + 100) / 3600)
     assert wide.seconds_per_label == pytest.approx((10 + 6 + 20 + 6 + 0) / 4)
     assert wide.seconds_left(2) == pytest.approx(2 * 10.5 / 2)
     assert (narrow.done, narrow.missing, narrow.core_hours) == (0, 8, 0)
@@ -102,7 +102,7 @@ def test_the_text_says_it_all(path):
     assert text.splitlines()[:6] == [
         f"{ENERGY} by wide 1.0: 8 structures (14 samples)",
         "  done 2, failed 2 (1 crashed, 1 not_converged), waiting 2 (1 engine_missing, 1 waiting), missing 2",
-        "  0.0467 core-hours, 10.5 s per label; about 10 s left with 2 workers",
+        "  0.158 core-hours, 10.5 s per label; about 10 s left with 2 workers",
         f"{ENERGY} by narrow 2.0: 8 structures (14 samples)",
         "  done 0, failed 0, missing 8",
         "  0 core-hours; time left unknown before the first label",
@@ -149,6 +149,7 @@ def test_costs_per_sample_add_up_to_what_was_spent(path, tmp_path):
     assert costs.engines == ("wide 1.0", "narrow 2.0")
     expected = np.zeros((14, 2))
     expected[:6, 0] = 4 * np.array([10, 26, 6, 0, 0, 0])
+    expected[12, 0] = 4 * 100
     np.testing.assert_array_equal(costs.core_seconds, expected)
     assert costs.core_hours == pytest.approx(label_status(path, SETS, [Wide()]).engines[0].core_hours)
     np.testing.assert_array_equal(costs.of(["a-00001", "b-00001", "a-00000"]), [104, 0, 40])

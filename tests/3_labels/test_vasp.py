@@ -453,6 +453,14 @@ def test_runs_that_fail_are_named_and_run_again(program, tmp_path, monkeypatch, 
     assert not engine.label(one).failure
 
 
+def test_outputs_of_an_earlier_run_are_gone_before_the_next(program, tmp_path, monkeypatch):
+    one, engine = crystal(), running(program, folder=str(tmp_path / "runs"))
+    for mode in ("foreign", "crash"):
+        monkeypatch.setenv("FAKE_VASP", mode)
+        assert engine.label(one).failure == "crashed"
+    assert not (run_folder(tmp_path / "runs", one) / "vasprun.xml").exists()
+
+
 def test_a_finished_folder_is_read_not_run(program, tmp_path, monkeypatch):
     one, engine = crystal(), running(program, folder=str(tmp_path / "runs"))
     monkeypatch.setenv("FAKE_VASP_LOG", str(tmp_path / "log"))

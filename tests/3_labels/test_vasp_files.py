@@ -276,6 +276,20 @@ def test_a_folder_without_outputs(tmp_path, folder):
         read_vasp_folder(tmp_path / folder)
 
 
+def test_a_document_type_is_refused_even_where_all_else_is_right(written, tmp_path):
+    text = (written / "vasprun.xml").read_text()
+    (tmp_path / "vasprun.xml").write_text(text.replace("<modeling>", "<!DOCTYPE modeling>\n<modeling>", 1))
+    with pytest.raises(InputFileError, match="document type"):
+        read_vasp_folder(tmp_path)
+
+
+def test_two_runs_in_one_outcar(written, tmp_path):
+    text = (written / "OUTCAR").read_text()
+    (tmp_path / "OUTCAR").write_text(text + text)
+    with pytest.raises(InputFileError, match="holds 2 runs"):
+        read_vasp_folder(tmp_path)
+
+
 def test_occupations_must_hold_the_electrons(written, tmp_path):
     text = (written / "vasprun.xml").read_text()
     (tmp_path / "vasprun.xml").write_text(text.replace('name="NELECT">     46.0', 'name="NELECT">     48.0'))

@@ -108,6 +108,13 @@ def test_partial_occupancy_is_left_out_by_name_and_oxidation_states_are_not(tmp_
         read_labelled(saved(tmp_path / "b.json", entries[:1]))
 
 
+def test_two_species_on_a_site_are_never_one(tmp_path):
+    plain = entry(salt()).as_dict()
+    plain["structure"]["sites"][0]["species"] = [{"element": "Na", "occu": 1}, {"element": "K", "occu": 0}]
+    with pytest.raises(InputFileError, match=r"no entry with a fully occupied structure"):
+        read_labelled(saved(tmp_path / "a.json", [plain]))
+
+
 def test_magnetic_orders_of_one_structure_share_a_group(tmp_path):
     orders = []
     for sign in (1, -1):

@@ -196,6 +196,13 @@ def test_displacements_do_not_depend_on_the_order_or_the_lattice():
     numbers[4] = 53
     sample = Crystal(cell_A=scale * rest.cell_A, positions_A=shifted[order], numbers=numbers[order])
     np.testing.assert_allclose(displacements_from(rest, sample), moves[order], atol=1e-12)
+    # Ag and S more than half way to each other's sites are still Ag and S.
+    towards = 0.6 * (rest.positions_A[3] - rest.positions_A[0])
+    crossed = rest.positions_A.copy()
+    crossed[0] += towards
+    crossed[3] -= towards
+    found = displacements_from(rest, Crystal(cell_A=rest.cell_A, positions_A=crossed, numbers=rest.numbers))
+    np.testing.assert_allclose(found, crossed - rest.positions_A, atol=1e-12)
     with pytest.raises(InputFileError, match="5 atoms, a sample has 1"):
         displacements_from(rest, Crystal(cell_A=np.eye(3), positions_A=np.zeros((1, 3)), numbers=[47]))
     with pytest.raises(InputFileError, match="from its site"):

@@ -40,5 +40,8 @@ def load_noise(folder: str | os.PathLike[str]) -> NoiseFloor:
 def _row(item: Any, path: Path) -> NoiseRow:
     if not isinstance(item, dict) or set(item) != {field.name for field in fields(NoiseRow)}:
         raise InputFileError(f"{path}: every row must hold the fields of noise.csv; measure the noise again")
-    values: dict[str, Any] = {field.name: entry(item, field.name, _KINDS[str(field.type)], path) for field in fields(NoiseRow)}
-    return NoiseRow(**{name: float("nan") if value is None else value for name, value in values.items()})
+    values: dict[str, Any] = {}
+    for field in fields(NoiseRow):
+        value = entry(item, field.name, _KINDS[str(field.type)], path)
+        values[field.name] = float("nan") if value is None else value
+    return NoiseRow(**values)

@@ -13,6 +13,7 @@ import numpy as np
 
 from phonograph.labels.failures import failure
 from phonograph.labels.plan import Work
+from phonograph.labels.small_gaps import small_gap_warnings
 from phonograph.labels.task import property_unit
 from phonograph.types import ZERO_GAP_EV, Configurations, LabelColumn, Labeller, LabelResult, Labels, Origin
 
@@ -72,7 +73,7 @@ def _warnings(work: Work, columns: Sequence[LabelColumn]) -> tuple[str, ...]:
             f"{work.damaged_files} result files of an earlier run were damaged; they are kept as *.damaged beside the "
             "store, and their labels were computed again."
         )
-    return (*sentences, *_gap_warnings(columns))
+    return (*sentences, *_gap_warnings(columns), *small_gap_warnings(columns, work.calculations))
 
 
 def _gap_warnings(columns: Sequence[LabelColumn]) -> Iterator[str]:

@@ -100,22 +100,17 @@ def _placed(context: Context, engine: Any) -> Labeller:
         for item in fields(engine)
         if item.name.endswith("_folder") and getattr(engine, item.name)
     }
-    if named := _folder_name(engine):
-        found["folder"] = str((_room(context) / named).absolute())
+    if folder := getattr(engine, "folder", ""):
+        found["folder"] = str((_room(context) / folder).absolute())
     return replace(engine, **found) if found else engine
-
-
-def _folder_name(engine: Any) -> str:
-    folder = str(getattr(engine, "folder", ""))
-    waits = hasattr(engine, "folder") and not getattr(engine, "command", ())
-    return folder or (engine.engine.split()[0].lower() if waits else "")
 
 
 def _engine_folders(context: Context) -> Iterator[str]:
     """Yield the folders of engines inside the room: their files are not results of ours."""
-    for name in filter(None, map(_folder_name, context.config.labels.engines)):
-        if not Path(name).is_absolute():
-            yield Path(name).parts[0]
+    for engine in context.config.labels.engines:
+        folder = Path(getattr(engine, "folder", ""))
+        if folder.parts and not folder.is_absolute():
+            yield folder.parts[0]
 
 
 def label_sets(context: Context, sets: Sequence[Configurations], engines: Sequence[Labeller]) -> Labels:

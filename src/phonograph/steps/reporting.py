@@ -13,13 +13,12 @@ from typing import Any
 from phonograph.atomic import write_text
 from phonograph.citation import works
 from phonograph.config_files import relocated, to_toml
-from phonograph.files.noise import load_noise
 from phonograph.files.structures import read_structure
 from phonograph.report import ReportMaterial, write_report
 from phonograph.run_folder import RECORD, STAGES, code_hash, file_hash, package_versions
 from phonograph.sampling import failed_checks
 from phonograph.steps.context import Context, RunResult
-from phonograph.types import NoiseFloor
+from phonograph.steps.labels import noise_of
 
 
 def finish(context: Context, result: RunResult, *, with_report: bool) -> RunResult:
@@ -60,19 +59,13 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any], con
         explanations=(result.explanation,) if result.explanation else (),
         curve=result.curve,
         target=config.training.targets[0],
-        noise=_noise(context),
+        noise=noise_of(context),
         warnings=(*all_warnings(result), *_outdated(context)),
         limits=_limits(context) if result.curve is not None else (),
         manifest=manifest,
         config_toml=config_toml,
         citations=works(_cited(context)),
     )
-
-
-def _noise(context: Context) -> NoiseFloor | None:
-    """Load the label-noise floor where ``phonograph noise`` has measured it."""
-    folder = context.folder.path / "3_labels"
-    return load_noise(folder) if (folder / "noise.json").is_file() else None
 
 
 def all_warnings(result: RunResult) -> Iterator[tuple[str, str]]:

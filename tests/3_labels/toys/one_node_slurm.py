@@ -147,9 +147,11 @@ class Slurm:
 
     def _run(self, program: str, *arguments: str) -> None:
         found = shutil.which(program) or f"/usr/sbin/{program}"
+        # A test run that is killed takes its daemons with it.
+        tie = ["setpriv", "--pdeathsig", "TERM"]
         with (self.folder / f"{program}.out.log").open("ab") as out:
             self._daemons[program] = subprocess.Popen(
-                [found, *arguments],
+                [*tie, found, *arguments],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

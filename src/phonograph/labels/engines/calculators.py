@@ -176,7 +176,7 @@ def _find_factory(place: str) -> Callable[[], Any]:
     if not name.isidentifier():
         raise ConfigurationError(f"AseLabeller.factory {place!r} cannot be reached from a worker process; {advice}")
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        found: Callable[[], Any] | None = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
         raise MissingEngineError(f"AseLabeller.factory {place!r} cannot be imported ({error}); {advice}") from error
     if not callable(found):

@@ -18,6 +18,7 @@ from phonograph.units import HARTREE_EV
 LARGEST_BYTES = 200_000_000
 _NUMBER = r"(-?\d+\.\d+(?:[ED][-+]\d+)?)"
 _NEEDS = "; run CP2K again, or copy the whole file"
+_LAST_LINES = 80
 _EV_TOLERANCE = 1e-6
 """CP2K's factor from hartree to eV is that of an older CODATA; the two columns agree to this, relative."""
 
@@ -122,7 +123,8 @@ def _check_end(text: _Text) -> None:
     if starts != 1 or ends != 1:
         raise text.refuse(f"CP2K starts {starts} times and ends {ends} times in it; expected one finished calculation")
     last = text.text.partition("PROGRAM ENDED AT")[2]
-    if last.count("PROGRAM STOPPED IN") != 1 or len(last.splitlines()) > 6:
+    # The folder's name comes last; a long one takes several lines.
+    if last.count("PROGRAM STOPPED IN") != 1 or len(last.splitlines()) > _LAST_LINES:
         raise text.refuse("it does not stop at the end of the program")
 
 

@@ -61,7 +61,7 @@ class XtbLabeller:
     max_iterations: int = option(250, "Self-consistency cycles before the label fails.", minimum=1)
     manifolds: tuple[int, ...] = option(
         (0, 0),
-        "Sizes of the degenerate manifolds at the valence top and the conduction bottom of the static cell, whose means "
+        "Sizes of the degenerate manifolds at the valence top and conduction bottom of the static cell, whose means "
         "are also kept (vbm_mean_eV, cbm_mean_eV); 0: none.",
         minimum=0,
     )
