@@ -36,6 +36,11 @@ class LabelsConfig:
     store: str = option(
         "", "SQLite file that keeps the labels, relative to this TOML file; empty: in the run. Runs may share one."
     )
+    check_folding: bool = option(
+        False,
+        "Test with tblite whether the supercell sees both band edges of the unit cell, and warn with the points it "
+        "misses; costs about four labels.",
+    )
     engines: tuple[Labeller, ...] = ()
     executor: ClusterSettings | None = None
 

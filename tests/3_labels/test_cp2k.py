@@ -88,7 +88,7 @@ def test_symmetry(quick):
 
 @pytest.mark.slow
 def test_k_points_and_supercell_are_two_routes_to_one_crystal(quick):
-    """Two k points of two atoms are Γ of four: energy, edges, stress and all eigenvalues."""
+    """Two k points of two atoms are Γ of four: energy, edges, stress and the lowest eigenvalues."""
     arrays = ("stress_GPa", "eigenvalues_eV")
     mesh = labelled(replace(quick, k_mesh=(1, 1, 2), provides_arrays=arrays), silicon())
     cell = labelled(replace(quick, empty_states=4, provides_arrays=arrays), silicon().repeat((1, 1, 2)))
@@ -96,7 +96,8 @@ def test_k_points_and_supercell_are_two_routes_to_one_crystal(quick):
     assert mesh.values["band_gap_eV"] == pytest.approx(cell.values["band_gap_eV"], abs=2e-3)
     np.testing.assert_allclose(mesh.arrays["stress_GPa"], cell.arrays["stress_GPa"], atol=0.1)
     folded = np.sort(mesh.arrays["eigenvalues_eV"].ravel())
-    np.testing.assert_allclose(folded, cell.arrays["eigenvalues_eV"].ravel(), atol=5e-3)
+    # Above these, one of the two k points has bands that the other calculation does not hold.
+    np.testing.assert_allclose(folded[:10], cell.arrays["eigenvalues_eV"].ravel()[:10], atol=1e-3)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -169,8 +170,8 @@ def change(text: str, start: str, word: int, value: str) -> str:
     """Put ``value`` in the place of one word of the first line that starts so."""
     lines = text.split("\n")
     place = next(i for i, line in enumerate(lines) if line.startswith(start))
-    words = lines[place].split()
-    lines[place] = lines[place].replace(words[word], value, 1)
+    found = [*re.finditer(r"\S+", lines[place])][word]
+    lines[place] = lines[place][: found.start()] + value + lines[place][found.end() :]
     return "\n".join(lines)
 
 
@@ -333,6 +334,8 @@ def test_meshes(counts, centred):
     assert weights.sum() == pytest.approx(1.0)
     whole = {tuple(np.round((sign * k) % 1.0, 6) % 1.0) for k in points for sign in (1, -1)}
     assert len(whole) == np.prod(counts)
+    own_negative = sum(np.abs(2 * k - np.rint(2 * k)).max() < 1e-9 for k in points)
+    assert len(points) == (np.prod(counts) + own_negative) / 2
     assert ((0.0, 0.0, 0.0) in whole) == (centred or all(n % 2 for n in counts))
     for vector in ([1, 0, 0], [0, 1, 0], [1, 1, 1], [0, 2, 1]):
         if any(v % n for v, n in zip(vector, counts, strict=True)):

@@ -78,6 +78,8 @@ class FoldingResult:
         Whether both edges share a wave vector.
     uncertainty_eV
         What the edges of the comparison are uncertain by (0 for the bands of one calculation).
+    all_known
+        Whether the bands hold every wave vector that the supercell sees; if not, ``seen_gap_eV`` is an upper bound.
     odd_electrons
         Whether the primitive cell holds an odd number of electrons: then it has no edges, and no stars.
     """
@@ -90,6 +92,7 @@ class FoldingResult:
     direct: bool
     uncertainty_eV: float = 0.0
     odd_electrons: bool = False
+    all_known: bool = True
 
     @property
     def complete(self) -> bool:
@@ -125,7 +128,8 @@ class FoldingResult:
     def _error(self) -> str:
         if not np.isfinite(self.seen_gap_eV):
             return "too large by an unknown amount"
-        return f"{self.seen_gap_eV:.3f} eV instead of {self.gap_eV:.3f} eV"
+        most = "" if self.all_known else "at most "
+        return f"{most}{self.seen_gap_eV:.3f} eV instead of {self.gap_eV:.3f} eV"
 
     @property
     def _metal(self) -> tuple[str, ...]:
@@ -199,6 +203,7 @@ def check_folding(
         gap_eV=max(0.0, cbm - vbm),
         seen_gap_eV=seen_gap,
         direct=bool(places[0] & places[1]),
+        all_known=_all_known(bands, matrix, own, rotations),
         uncertainty_eV=uncertainty_eV,
     )
 
@@ -264,6 +269,14 @@ def special_points(crystal: Crystal) -> tuple[tuple[str, FloatArray], ...]:
 def star_of(k: ArrayLike, crystal: Crystal) -> FloatArray:
     """Return the wave vectors equivalent to ``k`` by the crystal's point group and time reversal, in [0, 1)³."""
     return _star(np.asarray(k, dtype=np.float64), _reciprocal_rotations(crystal))
+
+
+def _all_known(bands: Bands, matrix: IntArray, own: FloatArray, rotations: IntArray) -> bool:
+    """Return whether every wave vector that the supercell sees has an equivalent among those of the bands."""
+    known = {same_k(member) for k in bands.k_points for member in _star(k, rotations)}
+    cells = abs(round(float(np.linalg.det(matrix))))
+    folded = np.array([_seen(np.array([k]), matrix, own)[0] for k in (np.array(key) * SAME_K for key in known)])
+    return int(folded.sum()) >= cells * len({same_k(k) for k in own})
 
 
 def _stars(

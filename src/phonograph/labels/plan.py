@@ -31,6 +31,7 @@ class Work:
     results: list[list[LabelResult | None]] = field(default_factory=list)
     damaged: int = 0
     damaged_files: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:

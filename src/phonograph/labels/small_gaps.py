@@ -34,6 +34,6 @@ def small_gap_warnings(columns: Sequence[LabelColumn], calculations: Sequence[Ca
         if count:
             yield (
                 f"{count} of {len(values)} band gaps are at most {limit:.2f} eV, 10 kT of the electronic temperature "
-                f"({item.engine}): electrons cross such a gap in the calculation, its value depends on that temperature "
+                f"({item.engine}): electrons cross it in the calculation, its value depends on that temperature, "
                 "and in a metal it is only the distance of two levels of a finite cell (check_folding tells)."
             )

@@ -116,7 +116,7 @@ def symmetry_test(
     *,
     displacement_A: float = 0.03,
     step_A: float = 0.005,
-    strain: float = 0.001,
+    strain: float = 0.0005,
     tolerances: SymmetryTolerances | None = None,
     seed: int = 0,
 ) -> SymmetryResult:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from phonograph.labels.failures import failure
+from phonograph.labels.failures import PASSING, failure
 from phonograph.labels.plan import Work
 from phonograph.labels.small_gaps import small_gap_warnings
 from phonograph.labels.task import property_unit
@@ -61,7 +61,7 @@ def _warnings(work: Work, columns: Sequence[LabelColumn]) -> tuple[str, ...]:
             counts = ", ".join(f"{times} {kind}" for kind, times in sorted(classes.items()))
             sentences.append(
                 f"{sum(classes.values())} of {samples} samples have no {', '.join(item.provides)} from {item.engine} "
-                f"({counts}): named holes, tried again only on request (retry_failed)."
+                f"({counts}): named holes, {_when_again(classes)}."
             )
     shared = samples - len(work.structures)
     if shared:
@@ -73,7 +73,16 @@ def _warnings(work: Work, columns: Sequence[LabelColumn]) -> tuple[str, ...]:
             f"{work.damaged_files} result files of an earlier run were damaged; they are kept as *.damaged beside the "
             "store, and their labels were computed again."
         )
-    return (*sentences, *_gap_warnings(columns), *small_gap_warnings(columns, work.calculations))
+    return (*work.notes, *sentences, *_gap_warnings(columns), *small_gap_warnings(columns, work.calculations))
+
+
+def _when_again(classes: Mapping[str, int]) -> str:
+    """Say when holes of these classes are looked at again."""
+    passing = set(classes) & set(PASSING)
+    if passing == set(classes):
+        return "looked at again by every run"
+    on_request = "tried again only on request (retry_failed)"
+    return f"{on_request}, {' and '.join(sorted(passing))} by every run" if passing else on_request
 
 
 def _gap_warnings(columns: Sequence[LabelColumn]) -> Iterator[str]:

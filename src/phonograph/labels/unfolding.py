@@ -89,10 +89,11 @@ def check_folding_at_gamma(
 
     For every wave vector whose coordinates have denominators up to ``order`` (2 has the corners and face centres of
     the zone; 3 and 4 cost more) the smallest supercell that folds it onto Γ is doubled until it has ``least_atoms``
-    atoms, calculated and unfolded; so is the supercell in question up to :data:`LARGEST_CELL` atoms.  Of each star the
-    levels of the largest cell count.  Self-consistency differs between cells, by eV where they are tiny; the largest
-    difference between cells for the levels at Γ and at the edges is the uncertainty: edges closer than that cannot be
-    told apart.
+    atoms, calculated and unfolded.  So is the supercell in question up to :data:`LARGEST_CELL` atoms; of a larger one,
+    every wave vector that it folds, on its own.  Of each star the levels of the largest cell count.
+
+    Self-consistency differs between cells, by eV where they are tiny.  The largest difference between cells for the
+    levels at Γ and at the edges is the uncertainty: edges closer than that cannot be told apart.
 
     Raises
     ------
@@ -161,7 +162,8 @@ def _cells_to_solve(primitive: Crystal, matrix: IntArray, order: int, least_atom
 
     if least_atoms <= _count(matrix) * len(primitive) <= LARGEST_CELL:
         add(matrix)
-    for k in _simple_waves(order):
+    own = _exact(_waves(matrix), _count(matrix)) if _count(matrix) <= LARGEST_CELL else []
+    for k in (*_simple_waves(order), *own):
         if same_k(np.array(k, dtype=np.float64)) not in known:
             cell = _enlarged(folding_cell(k, primitive.cell_A), primitive, least_atoms)
             if _count(cell) * len(primitive) <= LARGEST_CELL:
@@ -218,6 +220,12 @@ def _simple_waves(order: int) -> list[tuple[Fraction, Fraction, Fraction]]:
         for a, b, c in itertools.product(range(n), repeat=3)
     }
     return sorted(found, key=lambda k: (math.lcm(*(v.denominator for v in k)), k))
+
+
+def _exact(waves: FloatArray, index: int) -> list[tuple[Fraction, Fraction, Fraction]]:
+    """Return wave vectors of a supercell of ``index`` primitive cells as exact fractions."""
+    exact = [tuple(Fraction(float(v)).limit_denominator(index) % 1 for v in k) for k in waves]
+    return sorted((a, b, c) for a, b, c in exact)
 
 
 def _points(matrix: IntArray) -> IntArray:

@@ -98,6 +98,7 @@ def label(
     work = planned(sets, labellers)
     path = Path(store)
     with open_store(path, "write") as book:
+        work.notes = book.warnings
         for configurations in sets:
             book.register(configurations, work.structures_of(configurations.name))
         work.damaged_files = len(take_in(path, book).damaged)

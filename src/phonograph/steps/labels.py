@@ -13,11 +13,13 @@ from phonograph.files.configurations import load_configurations
 from phonograph.files.labels import load_labels, save_labels
 from phonograph.files.noise import load_noise, save_noise
 from phonograph.labels import LabelStatus, label, label_costs, label_status, save_costs
+from phonograph.labels.engines.tight_binding import XtbLabeller
 from phonograph.labels.execution.cluster import ParslExecutor
 from phonograph.labels.execution.seam import Executor
 from phonograph.labels.failures import PASSING
 from phonograph.labels.noise import measure_noise
 from phonograph.labels.task import calculation
+from phonograph.labels.unfolding import check_folding_at_gamma
 from phonograph.run_folder import file_hash
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.crystals import brought_sets
@@ -42,6 +44,7 @@ def labels_step(context: Context, result: RunResult) -> RunResult:
             parts.append(label_sets(context, missing, engines))
             save_costs(label_costs(store_path(context), missing, engines), folder / COSTS)
         labels = join_labels(parts)
+        labels = replace(labels, warnings=(*labels.warnings, *_folding_warnings(context, result)))
         save_labels(labels, folder / TABLE)
         return labels
 
@@ -49,6 +52,7 @@ def labels_step(context: Context, result: RunResult) -> RunResult:
         "labels",
         {
             "engines": plain_engines(context),
+            "check_folding": config.labels.check_folding,
             # An explicit retry, and holes that only wait, must not be answered with the holes of the last time.
             "again": os.urandom(8).hex() if _ask_again(context) else "",
         },
@@ -60,6 +64,16 @@ def labels_step(context: Context, result: RunResult) -> RunResult:
     # What later rooms depend on is the labels themselves: a retry that finds nothing new changes nothing.
     context.folder.keys["labels"] = file_hash(_room(context) / TABLE)
     return replace(result, labels=labels)
+
+
+def _folding_warnings(context: Context, result: RunResult) -> Iterator[str]:
+    """Yield what the supercell does not see of the unit cell's band edges, where that was asked for."""
+    if not context.config.labels.check_folding or result.phonons is None:
+        return
+    constants = result.phonons.force_constants
+    for engine in context.config.labels.engines:
+        if isinstance(engine, XtbLabeller):
+            yield from check_folding_at_gamma(engine, constants.unitcell, constants.supercell_matrix).warnings
 
 
 def _room(context: Context) -> Path:

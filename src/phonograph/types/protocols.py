@@ -49,7 +49,7 @@ class Labeller(Protocol):
     """Plug-in point 2: an electronic-structure engine.  The object is its own configuration.
 
     It is a frozen dataclass of plain fields at the top level of an importable module: as data it names a calculation
-    in the store and is sent to worker processes and cluster nodes.  Six more attributes are used where it has them:
+    in the store and is sent to worker processes and cluster nodes.  More attributes are used where it has them:
 
     ``provides_arrays``
         Names of arrays it returns besides the numbers, in :data:`ARRAY_UNITS`; none by default.
@@ -60,6 +60,8 @@ class Labeller(Protocol):
     ``remedy(attempt, failure)``
         ``(what was changed, changed labeller)`` for attempt 2, 3, … after ``failure``, or None to give up.  A remedy
         may change the way to the answer (mixing, guess, number of iterations), never the answer.
+    ``tightened()``
+        ``(what is tighter, labeller)`` for the label-noise floor, or None.
     ``identity()``
         Plain values besides the fields and ``engine`` that decide the numbers (hash of a pseudopotential file, …).
     """

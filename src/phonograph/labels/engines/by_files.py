@@ -75,6 +75,11 @@ class FileEngine(ABC):
     def has_outputs(self, folder: Path) -> bool:
         """Return whether ``folder`` holds an output that claims to be finished."""
 
+    @property
+    def tight_folder(self) -> str:
+        """The folder of the same engine with tighter settings: one folder belongs to one calculation."""
+        return f"{self.folder}-tight" if self.folder else ""
+
     def arguments(self, folder: Path) -> list[str]:
         """Return the command line; the command as given unless an engine adds its input file."""
         return list(self.command)

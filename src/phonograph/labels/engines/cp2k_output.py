@@ -210,8 +210,11 @@ def _k_points(text: _Text) -> tuple[FloatArray, FloatArray]:
 
 
 def _orbital_blocks(text: _Text) -> list[tuple[str, FloatArray, FloatArray]]:
-    """Return (spin, eigenvalues in Ha, occupations) of every list, in the order of the file."""
-    head = re.compile(r"^ MO\|\s*(ALPHA|BETA)? ?EIGENVALUES AND OCCUPATION NUMBERS(?: FOR K POINT \d+)?.*$", re.M)
+    """Return (spin, eigenvalues in Ha, occupations) of every list, in the order of the file.
+
+    Lists "AFTER SCF STEP 0" are those of a wave function that was read, not of this calculation.
+    """
+    head = re.compile(r"^ MO\|\s*(ALPHA|BETA)? ?EIGENVALUES AND OCCUPATION NUMBERS(?: FOR K POINT \d+)?\s*$", re.M)
     row = re.compile(rf"^ MO\|\s+(\d+)\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*$", re.M)
     places = [*head.finditer(text.text)]
     if not places:

@@ -181,6 +181,17 @@ class EspressoLabeller(FileEngine):
         changed = replace(self, mixing=mixing, steps=steps, diagonalisation=solver)
         return f"mixing {mixing:.3g}, {steps} steps, solver {solver}", changed
 
+    def tightened(self) -> tuple[str, Self]:
+        """Return a calculation with half as much cutoff again and a tenth of the threshold."""
+        tight = replace(
+            self,
+            cutoff_Ry=1.5 * self.cutoff_Ry,
+            density_cutoff_Ry=1.5 * self.density_cutoff_Ry,
+            convergence_Ry=0.1 * self.convergence_Ry,
+            folder=self.tight_folder,
+        )
+        return f"cutoff {tight.cutoff_Ry:g} Ry, threshold {tight.convergence_Ry:g} Ry", tight
+
     def arguments(self, folder: Path) -> list[str]:
         """Return the command with its input file."""
         return [*self.command, "-in", self.INPUT]

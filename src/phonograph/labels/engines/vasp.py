@@ -190,6 +190,16 @@ class VaspLabeller(FileEngine):
         changed = replace(self, algorithm="All" if attempt == 2 else "Damped", steps=self.steps * attempt)
         return f"ALGO = {changed.algorithm}, NELM = {changed.steps}", changed
 
+    def tightened(self) -> tuple[str, Self]:
+        """Return a calculation with half as much cutoff again and a tenth of the threshold."""
+        tight = replace(
+            self,
+            cutoff_eV=1.5 * self.cutoff_eV,
+            convergence_eV=0.1 * self.convergence_eV,
+            folder=self.tight_folder,
+        )
+        return f"ENCUT = {tight.cutoff_eV:g}, EDIFF = {tight.convergence_eV:g}", tight
+
     def write_inputs(self, crystal: Crystal, folder: Path) -> None:
         """Write POSCAR, INCAR, KPOINTS and POTCAR.spec, and POTCAR where there is a library of potentials.
 
