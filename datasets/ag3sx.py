@@ -227,3 +227,17 @@ def subset_order(made: Sequence[Configurations]) -> dict[str, Any]:
         for s in made
         if s.name in SUBSET
     }
+
+
+def pack(output: Path) -> None:
+    """Write the shipped folder from the labels in the store of ``output``."""
+    made, source = sets()
+    labels = label(output, workers=0)
+    with pg.open_store(output / "labels.sqlite") as store:
+        arrays = packed_arrays(store, made)
+    save_dataset(
+        Dataset(
+            name="ag3sx-gfn1", sets=tuple(made), labels=labels, arrays=arrays, source=tuple(source), card=card(labels)
+        ),
+        SHIPPED / "ag3sx-gfn1",
+    )

@@ -72,7 +72,7 @@ def test_an_error_known_on_part_of_the_k_set_is_a_bound():
     assert check_folding(fine, (3, 3, 3), crystal=CUBIC).all_known
     found = check_folding(coarse, (3, 3, 3), crystal=CUBIC)
     assert not found.all_known
-    assert "its gap is at most 1.500 eV instead of 1.000 eV" in found.warnings[0]
+    assert "on its k set the gap is at most 1.500 eV instead of 1.000 eV" in found.warnings[0]
 
 
 def test_a_skewed_supercell_folds_what_its_lattice_says():

@@ -111,10 +111,10 @@ class FoldingResult:
             if stars and not any(star.seen for star in stars):
                 points = " or ".join(star.words for star in stars)
                 does = "does" if self.seen_gap_eV - self.gap_eV > self.uncertainty_eV else "may"
-                doubt = f" (uncertain by {self.uncertainty_eV:.2f} eV)" if self.uncertainty_eV else ""
+                doubt = f" (uncertain by {self.uncertainty_eV:.2f} eV)" if self.uncertainty_eV > SAME_EV else ""
                 told.append(
                     f"The {cell} supercell {does} not see the {edge} of the primitive crystal, which lies at {points}: "
-                    f"its gap is {self._error}{doubt}; take a supercell or k set that contains this point."
+                    f"on its k set the gap is {self._error}{doubt}; take a supercell or k set that contains this point."
                 )
             for star in stars:
                 if 0 < star.seen < star.members:
