@@ -4,7 +4,6 @@ python datasets/ag3sx.py label -o runs/ag3sx          GFN1-xTB and CHGNet labels
 python datasets/ag3sx.py pack -o runs/ag3sx           the folder that pg.load_dataset reads
 python datasets/ag3sx.py dft -o runs/ag3sx            PBEsol labels of the random subset, with CP2K, resumable
 python datasets/ag3sx.py remake thermal-00017         draw one row again, label it again, compare with what is shipped
-python datasets/ag3sx.py phonons                      the renormalised force constants, from CHGNet (ten minutes)
 
 Every row is drawn from force constants in datasets/ag3sx/force_constants.npz, or from the trajectories in
 benchmarks/data/dynamics, by a stream that its law and number name.
@@ -12,6 +11,9 @@ benchmarks/data/dynamics, by a stream that its law and number name.
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,11 @@ from typing import Any
 import numpy as np
 
 import phonograph as pg
+from phonograph.console import Console
+from phonograph.files.datasets import save_dataset
 from phonograph.files.trajectories import load_part
+from phonograph.labels import LabelStore
+from phonograph.labels.task import calculation, structure_bytes
 from phonograph.lattice import normal_modes
 from phonograph.phonons.cells import from_phonopy, phonopy_of
 from phonograph.streams import derive_seed
@@ -27,6 +33,7 @@ from phonograph.testing import cubic_antiperovskite
 from phonograph.types import (
     Configurations,
     Crystal,
+    Dataset,
     ForceConstants,
     Labels,
     Origin,
@@ -171,27 +178,31 @@ def blocks() -> dict[str, list[Configurations]]:
 def interleaved(name: str, parts: Sequence[Configurations]) -> tuple[Configurations, list[str]]:
     """Return one set that takes its parts in turn, so that its first n are like the whole, and each row's source."""
     order = sorted((i, p) for p, part in enumerate(parts) for i in range(len(part)))
-    atoms = [slice(int(parts[p].offsets[i]), int(parts[p].offsets[i + 1])) for i, p in order]
-    rows: dict[str, Any] = {
-        field: np.array([getattr(parts[p], field)[i] for i, p in order])
-        for field in ("cells_A", "temperature_K", "amplitude_A", "index")
-    }
+    made = picked(name, [(parts[p], i) for i, p in order])
+    return made, [f"{parts[p].name}:{i}" for i, p in order]
+
+
+def picked(name: str, rows: Sequence[tuple[Configurations, int]]) -> Configurations:
+    """Return rows of several sets as one set."""
+    spans = [slice(int(s.offsets[i]), int(s.offsets[i + 1])) for s, i in rows]
     packed = {
-        field: np.concatenate([getattr(parts[p], field)[span] for (_, p), span in zip(order, atoms, strict=True)])
+        field: np.concatenate([getattr(s, field)[span] for (s, _), span in zip(rows, spans, strict=True)])
         for field in ("numbers", "positions_A", "displacements_A")
     }
-    fraction = [iodine_fraction(parts[p].numbers[span]) for (_, p), span in zip(order, atoms, strict=True)]
-    made = Configurations(
+    each: dict[str, Any] = {
+        field: np.array([getattr(s, field)[i] for s, i in rows])
+        for field in ("cells_A", "temperature_K", "amplitude_A", "index")
+    }
+    return Configurations(
         name=name,
-        sampler=parts[0].sampler,
-        offsets=np.concatenate([[0], np.cumsum([span.stop - span.start for span in atoms])]),
-        fraction=np.array(fraction),
-        group=tuple(parts[p].group[i] for i, p in order),
-        warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
-        **rows,
+        sampler=rows[0][0].sampler,
+        offsets=np.concatenate([[0], np.cumsum([span.stop - span.start for span in spans])]),
+        fraction=np.array([iodine_fraction(s.numbers[span]) for (s, _), span in zip(rows, spans, strict=True)]),
+        group=tuple(s.group[i] for s, i in rows),
+        warnings=tuple(dict.fromkeys(warning for s, _ in rows for warning in s.warnings)),
+        **each,
         **packed,
     )
-    return made, [f"{parts[p].name}:{i}" for i, p in order]
 
 
 def iodine_fraction(numbers: Any) -> float:
@@ -220,13 +231,75 @@ def label(output: Path, workers: int) -> Labels:
         return pg.label(made, engines(), output / "labels.sqlite", workers=workers, progress=console.progress)
 
 
-def subset_order(made: Sequence[Configurations]) -> dict[str, Any]:
-    """Return, per set of SUBSET, the order in which its rows are taken for PBEsol."""
-    return {
+def pbesol() -> Any:
+    """Return the engine of ag3sx-pbesol: energies and edges only, which DIIS reaches with the fewest core-seconds."""
+    return pg.Cp2kLabeller(
+        mixer="diis",
+        mixing=0.4,
+        eps_default=1e-9,
+        eps_scf=1e-3,
+        manifolds=(6, 0),
+        provides=("energy_eV_per_atom", "band_gap_eV", "vbm_eV", "cbm_eV", "vbm_mean_eV"),
+        provides_arrays=(),
+    )
+
+
+def subset(made: Sequence[Configurations], count: int) -> Configurations:
+    """Return the first ``count`` rows of the PBEsol subset: thermal and random in turn, each in a random order."""
+    order = {
         s.name: np.random.default_rng(derive_seed(SEED, "ag3sx-pbesol", s.name)).permutation(len(s))
         for s in made
         if s.name in SUBSET
     }
+    by_name = {s.name: s for s in made}
+    names = [list(SUBSET)[place % len(SUBSET)] for place in range(count)]
+    rows = [int(order[name][place // len(SUBSET)]) for place, name in enumerate(names)]
+    return picked("pbesol", [(by_name[name], row) for name, row in zip(names, rows, strict=True)])
+
+
+def label_with_dft(output: Path, count: int, workers: int) -> Labels:
+    """Label the first ``count`` rows of the subset with PBEsol; what the store holds is not computed again."""
+    made, _ = sets()
+    with Console() as console:
+        return pg.label(
+            [subset(made, count)],
+            [pbesol()],
+            output / "labels.sqlite",
+            workers=workers,
+            timeout_s=3600.0,
+            progress=console.progress,
+            say=console.say,
+        )
+
+
+def packed_arrays(store: LabelStore, made: Sequence[Configurations], labeller: Any, names: Sequence[str]) -> Any:
+    """Return arrays of every row, NaN for holes: per atom where they have an entry per atom, else per row."""
+    described = calculation(labeller)
+    per_atom = [name for name in names if name != "stress_GPa"]
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for crystal in (crystal for s in made for crystal in s.crystals()):
+        held = store.arrays(structure_bytes(crystal).key, described)
+        for name in names:
+            shape = np.shape(held[name]) if name in held else (3, 3) if name == "stress_GPa" else (len(crystal), 3)
+            found[name].append(held.get(name, np.full(shape, np.nan)))
+    return {name: np.concatenate(found[name]) if name in per_atom else np.array(found[name]) for name in names}
+
+
+def card(labels: Labels, text: Path) -> str:
+    """Return the card: the written part, and what the labels themselves say."""
+    rows = [
+        "| property | unit | engine | labels | holes | mean | standard deviation |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for column in labels.columns:
+        held = column.values[np.isfinite(column.values)]
+        numbers = f"{len(held)} | {len(column.values) - len(held)} | {held.mean():.4f} | {held.std():.4f}"
+        rows.append(f"| `{column.name}` | {column.unit} | {column.engine} | {numbers} |")
+    failures = Counter(words for words in labels.status if words != "ok")
+    lines = [f"- {times} × {words}" for words, times in failures.most_common()] or ["- none"]
+    notes = [f"- {warning}" for warning in labels.warnings]
+    parts = [text.read_text(encoding="utf-8").rstrip(), "", "## Labels", "", *rows, "", "## Failures", "", *lines]
+    return "\n".join([*parts, "", "## Warnings", "", *notes, ""])
 
 
 def pack(output: Path) -> None:
@@ -234,10 +307,55 @@ def pack(output: Path) -> None:
     made, source = sets()
     labels = label(output, workers=0)
     with pg.open_store(output / "labels.sqlite") as store:
-        arrays = packed_arrays(store, made)
-    save_dataset(
-        Dataset(
-            name="ag3sx-gfn1", sets=tuple(made), labels=labels, arrays=arrays, source=tuple(source), card=card(labels)
-        ),
-        SHIPPED / "ag3sx-gfn1",
+        arrays = packed_arrays(store, made, pg.ChgnetLabeller(), ("forces_eV_per_A", "stress_GPa"))
+    shipped = Dataset(
+        name="ag3sx-gfn1",
+        sets=tuple(made),
+        labels=labels,
+        arrays=arrays,
+        source=tuple(source),
+        card=card(labels, HERE / "ag3sx" / "card-gfn1.md"),
     )
+    save_dataset(shipped, SHIPPED / "ag3sx-gfn1")
+
+
+def remake(sample_id: str) -> int:
+    """Draw one row again, label it again, and compare both with what is shipped; return 1 where they differ."""
+    data = pg.load_dataset("ag3sx-gfn1")
+    row = data.labels.sample_ids.index(sample_id)
+    shipped = data.set(data.labels.set_names[row])
+    position = shipped.ids.index(sample_id)
+    made = {s.name: s for s in sets()[0]}[shipped.name]
+    moved = np.abs(made.crystal(position).positions_A - shipped.crystal(position).positions_A).max()
+    print(f"{sample_id} ({data.source[row]}): positions drawn again differ by {moved:.1e} Å")
+    worst = moved / 1e-9
+    for labeller in engines():
+        result = labeller.label(shipped.crystal(position))
+        for name in labeller.provides:
+            kept, now = data.labels.column(name).values[row], result.values.get(name, np.nan)
+            print(f"  {name}: shipped {kept!r}, now {now!r} {result.failure}")
+            worst = max(worst, 0.0 if np.isnan(kept) and np.isnan(now) else abs(kept - now) / 1e-5)
+    return 0 if worst <= 1.0 else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=("label", "dft", "pack", "remake"))
+    parser.add_argument("rows", nargs="*", help="rows to remake")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/ag3sx"))
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--count", type=int, default=sum(SUBSET.values()), help="rows to label with PBEsol")
+    options = parser.parse_args()
+    if options.stage == "label":
+        label(options.output, options.workers)
+    elif options.stage == "dft":
+        label_with_dft(options.output, options.count, options.workers)
+    elif options.stage == "pack":
+        pack(options.output)
+    else:
+        return max(map(remake, options.rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

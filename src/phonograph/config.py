@@ -384,6 +384,8 @@ def _check_trajectory(config: Config) -> None:
 
 def _check_targets(config: Config) -> None:
     provided = [name for engine in config.labels.engines for name in engine.provides]
+    if config.training.targets == TrainingConfig().targets:
+        provided = []  # nobody asked for a network: labels alone may be wanted, and training says what it misses
     for section, targets in (
         ("training.targets", config.training.targets),
         ("explanation.target", tuple(filter(None, [config.explanation.target]))),

@@ -14,6 +14,7 @@ from phonograph.config import Config
 from phonograph.config_files import read_config
 from phonograph.errors import ConfigurationError
 from phonograph.labels import LabelStatus
+from phonograph.labels.plan import classes_to_retry
 from phonograph.run_folder import STAGES, RoomNotFinished, RunFolder, open_run
 from phonograph.steps.context import Context, RunResult, Say
 from phonograph.steps.crystals import sampling_step
@@ -83,6 +84,7 @@ def run(
     if output is None:
         raise ConfigurationError("run needs an output folder; pass run(config, 'runs/NAME')")
     _check_possible(config, upto)
+    classes_to_retry(retry_failed)
     with open_run(Path(output), only_load=upto == "report") as folder:
         context = Context(
             config=config,
@@ -134,6 +136,12 @@ def _check_possible(config: Config, upto: str) -> None:
         raise ConfigurationError("[[sampling.sets]] need a structure; add [crystal] file = …")
     if config.sampling.sets and not config.labels.engines and upto not in ("phonons", "sampling", "report"):
         raise ConfigurationError('sampled sets need labels; add [[labels.engines]] with engine = "chgnet" or "tblite"')
+    provided = [name for engine in config.labels.engines for name in engine.provides]
+    missing = [name for name in config.training.targets if name not in provided]
+    if missing and provided and not config.data.sets and upto not in ("phonons", "sampling", "labels", "report"):
+        raise ConfigurationError(
+            f"training.targets: no engine gives {missing[0]!r}; they give {', '.join(provided)}: set training.targets"
+        )
     names = [config.crystal.file, config.phonons.file]
     names += [config.phonons.trajectory.file] if config.phonons.trajectory is not None else []
     names += [name for item in config.data.sets for name in (item.structures, item.labels, item.equilibrium)]

@@ -193,8 +193,8 @@ def test_a_real_full_disk_and_a_read_only_one(tmp_path, toy_log):
             label([copper(3000)], [toy()], store, workers=2)
         assert mount(place, "remount,rw,size=30000k").returncode == 0
         assert set(label([copper(3000)], [toy()], store, workers=2).status) == {"ok"}
-        # The two labels whose result found no space were not finished.
-        assert finished <= executions(toy_log).total() <= 3002
+        # Labels whose result found no space were not finished: at two interruptions at most one in either worker.
+        assert finished <= executions(toy_log).total() <= 3004
         with open_store(store) as opened:
             assert opened.problems() == ()
     finally:

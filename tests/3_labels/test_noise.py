@@ -11,6 +11,7 @@ from ase import Atoms
 from label_toys import configurations_of, copper, displaced
 from noise_toys import FailsWhenMoved, PlantedNoise, smooth
 
+import phonograph as pg
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.files.noise import load_noise, save_noise
 from phonograph.labels import EmtLabeller, XtbLabeller, open_store
@@ -149,3 +150,20 @@ def test_tight_binding_of_a_salt_has_noise_below_its_threshold(tmp_path):
     assert {row.cause for row in floor.rows} == set(NOISE_CAUSES)
     assert all(row.sd < 0.01 for row in floor.rows)
     assert floor.floor(GAP) > 1e-9, "labels of a program with thresholds depend on the description"
+
+
+@pytest.mark.parametrize(
+    ("labeller", "finer"),
+    [
+        (pg.Cp2kLabeller(folder="jobs", version="2023.1"), ("cutoff_Ry", "rel_cutoff_Ry")),
+        (pg.EspressoLabeller(folder="jobs", version="6.7MaX"), ("cutoff_Ry", "density_cutoff_Ry")),
+        (pg.VaspLabeller(folder="jobs"), ("cutoff_eV",)),
+    ],
+    ids=["cp2k", "quantum-espresso", "vasp"],
+)
+def test_tightened_programs_are_finer_calculations_in_a_folder_of_their_own(labeller, finer):
+    words, tight = labeller.tightened()
+    assert type(tight) is type(labeller)
+    assert all(getattr(tight, name) == 1.5 * getattr(labeller, name) for name in finer)
+    assert f"{getattr(tight, finer[0]):g}" in words
+    assert tight.folder == "jobs-tight"

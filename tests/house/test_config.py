@@ -91,7 +91,10 @@ def test_override_reaches_every_level() -> None:
         ({"sampling": {"sets": [{**SET, "temprature_K": 3}]}}, ("did you mean 'temperature_K'",)),
         ({"sampling": {"sets": [{"name": "m", "sampler": "matched-random", "match": "z"}]}}, ("which is no set",)),
         ({"sampling": {"n": 0}}, ("sampling.n must be at least 1",)),
-        ({"labels": {"engines": [{"engine": "abinit"}]}}, ("must be one of chgnet, tblite, emt, cp2k, vasp", "'abinit'")),
+        (
+            {"labels": {"engines": [{"engine": "abinit"}]}},
+            ("must be one of chgnet, tblite, emt, cp2k, vasp", "'abinit'"),
+        ),
         ({"training": {"fractions": [0.5, 0.5, 0.5]}}, ("add up to 1",)),
         ({"training": {"seeds": []}}, ("at least one entry",)),
         (

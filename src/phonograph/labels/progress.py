@@ -78,8 +78,10 @@ class Meter:
             parts.append(f"{self.core_seconds / self.fresh:.3g} core-seconds each")
         if self.fresh and self.seconds_left > 0:
             parts.append(f"{_duration(self.seconds_left)} left")
-        classes = ", ".join(f"{times} {kind}" for kind, times in sorted(self.failures.items()))
-        parts.append(f"{self.failures.total()} failed ({classes})" if classes else "none failed")
+        failed = {kind: times for kind, times in sorted(self.failures.items()) if kind != "waiting"}
+        classes = ", ".join(f"{times} {kind}" for kind, times in failed.items())
+        parts.append(f"{sum(failed.values())} failed ({classes})" if classes else "none failed")
+        parts += [f"{self.failures['waiting']} waiting"] if self.failures["waiting"] else []
         return ", ".join(parts)
 
 

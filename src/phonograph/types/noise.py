@@ -71,3 +71,14 @@ class NoiseFloor:
         """Return the floor of a property, in its unit; NaN where it was not measured."""
         row = self.worst(name, set_name)
         return row.sd if row is not None else math.nan
+
+    def __str__(self) -> str:
+        lines = ["standard deviation of one label, by cause:"]
+        for row in self.rows:
+            lines.append(
+                f"  {row.set_name}  {row.property}  {row.cause}: {row.sd:.2g} ± {row.sd_error:.1g} {row.unit} "
+                f"(largest difference {row.largest:.2g}; {row.structures} structures, {row.holes} holes)"
+            )
+        names = dict.fromkeys(row.property for row in self.rows)
+        lines += [f"floor of {name}: {self.floor(name):.2g}" for name in names]
+        return "\n".join([*lines, *(f"note: {warning}" for warning in self.warnings)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 from ase import Atoms
 
 from phonograph.labels.task import structure_bytes

@@ -38,6 +38,7 @@ from phonograph.labels.engines.cp2k_input import (
     data_text,
     input_text,
     k_mesh,
+    wave_function,
 )
 from phonograph.labels.engines.cp2k_output import Cp2kOutput, claims_end, read_output
 from phonograph.labels.engines.program import find_program, run_program
@@ -266,6 +267,14 @@ class Cp2kLabeller(FileEngine):
         )
         return f"mixing {mixing:.3g} with memory {memory}, {steps} steps, started from atoms", changed
 
+    def tightened(self) -> tuple[str, Self]:
+        """Return a calculation with finer grids and a tenth of the thresholds."""
+        finer = {"cutoff_Ry": 1.5 * self.cutoff_Ry, "rel_cutoff_Ry": 1.5 * self.rel_cutoff_Ry}
+        tight = replace(
+            self, **finer, eps_default=self.eps_default / 10, eps_scf=self.eps_scf / 10, folder=self.tight_folder
+        )
+        return f"cutoffs {tight.cutoff_Ry:g} and {tight.rel_cutoff_Ry:g} Ry, eps_scf {tight.eps_scf:g}", tight
+
     def arguments(self, folder: Path) -> list[str]:
         """Return the command with its input file, behind mpirun for more than one rank."""
         launcher = ["mpirun", "-np", str(self.ranks)] if self.ranks > 1 else []
@@ -425,11 +434,6 @@ class Cp2kLabeller(FileEngine):
             values={name: values[name] for name in self.provides},
             arrays={name: arrays[name] for name in self.provides_arrays},
         )
-
-
-def wave_function(project: str) -> str:
-    """Return the name of the file into which CP2K writes the wave function of a project."""
-    return f"{project}-RESTART.wfn"
 
 
 @cache

@@ -203,3 +203,8 @@ def _printed(settings: Cp2kSettings) -> Lines:
 
 def _numbers(row: FloatArray) -> str:
     return " ".join(repr(float(x) + 0.0) for x in row)
+
+
+def wave_function(project: str) -> str:
+    """Return the name of the file into which CP2K writes the wave function of a project."""
+    return f"{project}-RESTART.wfn"
