@@ -61,7 +61,6 @@ def espresso() -> str:
 @pytest.fixture(scope="session")
 def slurm() -> str:
     """Path of Slurm's controller; starting it takes root."""
-    found = _program("slurmctld", "slurmctld slurmd slurm-client munge")
     if os.geteuid() != 0:
         pytest.skip("starting a one-node Slurm takes root; run the tests as root to include these")
-    return found
+    return _program("slurmctld", "slurmctld slurmd slurm-client munge")

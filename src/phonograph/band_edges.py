@@ -2,7 +2,9 @@
 
 With N electrons in doubly occupied bands, ε_b(k) in ascending order: VBM = max_k ε_{N/2}(k), CBM = min_k ε_{N/2+1}(k),
 gap = max(0, CBM − VBM), direct gap = min_k [ε_{N/2+1}(k) − ε_{N/2}(k)], not below 0.  With two spins, N↑ and N↓ are
-counted apart and the edges are those of either spin.  Bands that overlap have a gap of zero, which is a value.
+counted apart and the edges are those of either spin.  Bands that overlap have a gap of zero, which is a value.  Partly
+filled bands give N↑ − N↓ that is not whole: the nearest possible number is taken, and a gap is believed only where that
+is near.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from phonograph.types import Bands, LabelResult
 
 GAP, DIRECT_GAP, VBM, CBM = "band_gap_eV", "direct_gap_eV", "vbm_eV", "cbm_eV"
 VBM_MEAN, CBM_MEAN = "vbm_mean_eV", "cbm_mean_eV"
-WHOLE = 1e-3
-"""Electrons are counted as whole where they differ from a whole number by less than this."""
+WHOLE, WHOLE_MOMENT = 1e-3, 0.1
+"""Electrons, and moments of smeared spins, μB, count as whole where they differ from it by less than this."""
 
 
 def band_edges(bands: Bands, manifolds: tuple[int, int] = (0, 0)) -> LabelResult:
@@ -31,7 +33,7 @@ def band_edges(bands: Bands, manifolds: tuple[int, int] = (0, 0)) -> LabelResult
         disorder splits such a manifold, and the extreme of M split levels lies above their mean even where the mean
         stays (0.56, 0.85, 1.27 standard deviations for M = 2, 3, 6).  Only where Γ of the cell is all there is.
     """
-    counted = _occupied(bands)
+    counted = occupied_bands(bands)
     if isinstance(counted, LabelResult):
         return counted
     energies = bands.eigenvalues_eV
@@ -44,6 +46,9 @@ def band_edges(bands: Bands, manifolds: tuple[int, int] = (0, 0)) -> LabelResult
     vbm, cbm = float(valence.max()), float(conduction.min())
     direct = float((conduction.min(axis=0) - valence.max(axis=0)).min())
     values = {GAP: max(0.0, cbm - vbm), DIRECT_GAP: max(0.0, direct), VBM: vbm, CBM: cbm}
+    missed = abs(bands.magnetisation - (counted[0] - counted[-1]))
+    if vbm < cbm and missed > WHOLE_MOMENT:
+        return _refused("unphysical", f"a moment of {bands.magnetisation:g} μB is not whole, as it is below a gap")
     means = _means(bands, counted, manifolds)
     return means if isinstance(means, LabelResult) else LabelResult(values=values | means)
 
@@ -53,8 +58,8 @@ def chosen(result: LabelResult, names: Sequence[str]) -> LabelResult:
     return replace(result, values={name: value for name, value in result.values.items() if name in names})
 
 
-def _occupied(bands: Bands) -> tuple[int, ...] | LabelResult:
-    """Return the number of occupied bands per spin."""
+def occupied_bands(bands: Bands) -> tuple[int, ...] | LabelResult:
+    """Return the number of occupied bands per spin, or the failure that says why they cannot be counted."""
     whole = round(bands.electrons)
     if abs(bands.electrons - whole) > WHOLE:
         return _refused("unphysical", f"electrons must be whole; got N = {bands.electrons:g}")
@@ -62,8 +67,9 @@ def _occupied(bands: Bands) -> tuple[int, ...] | LabelResult:
         if whole % 2:
             return _refused("bad_input", f"odd number of electrons ({whole}): the highest level is half filled, no gap")
         return (whole // 2,)
-    moment = round(bands.magnetisation)
-    if (whole + moment) % 2 or abs(moment) > whole:
+    # N↑ − N↓ is even where N is.
+    moment = 2 * round((bands.magnetisation - whole % 2) / 2.0) + whole % 2
+    if abs(moment) > whole:
         return _refused("unphysical", f"{whole} electrons cannot have a moment of {bands.magnetisation:g} μB")
     return ((whole + moment) // 2, (whole - moment) // 2)
 

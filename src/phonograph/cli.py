@@ -122,7 +122,8 @@ def _run(options: argparse.Namespace) -> int:
 
     config = read_config(options.config, options.set)
     if getattr(options, "status", False):
-        print(label_progress(config, options.output))  # noqa: T201
+        text = str(label_progress(config, options.output))
+        print(text or "no engine computes labels here: every set brought its own")  # noqa: T201
         return 0
     retry = getattr(options, "retry_failed", None)
     with Console(quiet=options.quiet) as console:

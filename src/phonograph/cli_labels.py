@@ -38,7 +38,8 @@ def add_label_commands(commands: Any) -> None:
     export = commands.add_parser(
         "export",
         help="labels as extended XYZ, CSV, Parquet or ASE database",
-        description="Write the labels of a run, or of a label store, to a file of another format.",
+        description="Write the labels of a run's sets by its engines, or all of a label store, to a file of another "
+        "format.",
     )
     export.add_argument("source", type=Path, metavar="RUN", help="folder of a run, or a labels.sqlite")
     export.add_argument("-o", "--output", type=Path, required=True, help="file: .extxyz, .csv, .parquet or .db")
@@ -76,15 +77,19 @@ def _noise(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from phonograph.labels import export_store
+    from phonograph.pipeline import export_labels
 
     source: Path = options.source
-    if source.is_dir():
-        source = source / "3_labels" / "labels.sqlite"
-    if not source.is_file():
-        raise ConfigurationError(
-            f"no label store at {source}; give the folder of a run whose labels were computed, or a labels.sqlite"
-        )
-    done = export_store(source, options.output, engines=options.engine, properties=options.property, sets=options.sets)
+    chosen = {"engines": options.engine, "properties": options.property, "sets": options.sets}
+    if (source / "config.resolved.toml").is_file():
+        done = export_labels(source, options.output, **chosen)
+    else:
+        store = source / "3_labels" / "labels.sqlite" if source.is_dir() else source  # of a run that is not at its end
+        if not store.is_file():
+            raise ConfigurationError(
+                f"no label store at {store}; give the folder of a run whose labels were computed, or a labels.sqlite"
+            )
+        done = export_store(store, options.output, **chosen)
     print("\n".join([str(done), *(f"note: {warning}" for warning in done.warnings)]))  # noqa: T201
     return 0
 
@@ -95,6 +100,8 @@ def _dataset(options: argparse.Namespace) -> int:
     if options.name is not None:
         print(load_dataset(options.name).card)  # noqa: T201
         return 0
+    if not dataset_names():
+        print("no datasets come with this installation")  # noqa: T201
     for name in dataset_names():
         data = load_dataset(name)
         sets = ", ".join(f"{len(item)} {item.name}" for item in data.sets)

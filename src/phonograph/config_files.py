@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phonograph.config import SAMPLERS, Config, SamplingConfig, SetConfig
-from phonograph.config_labels import LABELLERS, LabelsConfig
+from phonograph.config_labels import LABELLERS, LabelsConfig, with_files
 from phonograph.config_phonons import ROUTES, PhononsConfig
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.files.structures import read_structure
@@ -239,7 +239,14 @@ def relocated(config: Config, folder: Path) -> Config:
             else None,
         ),
         sampling=replace(config.sampling, sets=tuple(sets)),
-        labels=replace(config.labels, store=moved(config.labels.store)),
+        labels=replace(
+            config.labels,
+            store=moved(config.labels.store),
+            engines=tuple(with_files(engine, moved) for engine in config.labels.engines),
+            executor=replace(config.labels.executor, folder=moved(config.labels.executor.folder))
+            if config.labels.executor is not None
+            else None,
+        ),
         data=replace(config.data, sets=tuple(brought)),
         folder=folder,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from phonograph.errors import ConfigurationError
 from phonograph.labels import ChgnetLabeller, EmtLabeller, XtbLabeller
 from phonograph.labels.engines.cp2k import Cp2kLabeller
 from phonograph.labels.engines.espresso import EspressoLabeller
@@ -14,7 +15,7 @@ from phonograph.labels.execution.cluster_settings import ClusterSettings
 from phonograph.options import check_options, option
 from phonograph.types import Labeller
 
-__all__ = ["LABELLERS", "ClusterSettings", "LabelsConfig"]
+__all__ = ["LABELLERS", "ClusterSettings", "LabelsConfig", "folding_engines", "with_files"]
 
 LABELLERS: Mapping[str, type[Any]] = {
     "chgnet": ChgnetLabeller,
@@ -46,3 +47,24 @@ class LabelsConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "labels")
+        if self.check_folding and self.engines and not folding_engines(self.engines):
+            raise ConfigurationError(
+                "labels.check_folding is about gaps at Γ of the supercell, and no engine here gives one; remove it"
+            )
+
+
+def folding_engines(engines: Sequence[Any]) -> tuple[XtbLabeller, ...]:
+    """Return what tests the folding: tblite as configured, and by its defaults for gaps that others take at Γ alone."""
+    own = tuple(engine for engine in engines if isinstance(engine, XtbLabeller))
+    at_gamma = any("band_gap_eV" in one.provides and tuple(getattr(one, "k_mesh", ())) == (1, 1, 1) for one in engines)
+    return own or ((XtbLabeller(),) if at_gamma else ())
+
+
+def with_files(engine: Any, moved: Callable[[str], str]) -> Any:
+    """Return ``engine`` with every file and folder it reads renamed by ``moved``.
+
+    Its own ``folder`` stays: that lies in the run, the others beside the configuration.
+    """
+    names = [item.name for item in fields(engine) if item.name.endswith(("_folder", "_file"))]
+    found = {name: moved(getattr(engine, name)) for name in names if getattr(engine, name)}
+    return replace(engine, **found) if found else engine

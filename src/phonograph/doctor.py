@@ -37,10 +37,10 @@ _PYTHON = (
     ("pyarrow", "labels as Parquet (phonograph[parquet])", False),
 )
 _PROGRAMS = (
-    ("cp2k.psmp", "DFT labels, engine cp2k", "apt-get install cp2k cp2k-data libopenblas0-serial"),
+    ("cp2k.psmp", "DFT labels, engine cp2k", "apt-get install cp2k cp2k-data openmpi-bin libopenblas0-serial"),
     ("pw.x", "DFT labels, engine quantum-espresso", "apt-get install quantum-espresso"),
     ("vasp_std", "DFT labels, engine vasp (or its files)", "licensed; ask your computing centre"),
-    ("mpirun", "DFT on several cores", "apt-get install openmpi-bin"),
+    ("mpirun", "DFT labels on several cores", "apt-get install openmpi-bin"),
     ("sbatch", "labels on a cluster", "run on a login node of the cluster"),
     ("setpriv", "programs that end with the process that started them", "apt-get install util-linux"),
     ("chromium", "the browser tests of the report", "apt-get install chromium"),

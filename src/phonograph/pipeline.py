@@ -13,12 +13,12 @@ from pathlib import Path
 from phonograph.config import Config
 from phonograph.config_files import read_config
 from phonograph.errors import ConfigurationError
-from phonograph.labels import LabelStatus
+from phonograph.labels import Export, LabelStatus
 from phonograph.labels.plan import classes_to_retry
 from phonograph.run_folder import STAGES, RoomNotFinished, RunFolder, open_run
 from phonograph.steps.context import Context, RunResult, Say
 from phonograph.steps.crystals import sampling_step
-from phonograph.steps.labels import labels_step, noise, status
+from phonograph.steps.labels import export, labels_step, noise, status
 from phonograph.steps.networks import evaluation_step, explanation_step, graphs_step, training_step
 from phonograph.steps.phonons import phonons_step
 from phonograph.steps.reporting import finish
@@ -177,8 +177,27 @@ def label_noise(
     UserError
         Configurations that are not drawn yet, or what labelling raises.
     """
-    with open_run(Path(output)) as folder:
+    with open_run(Path(output), only_load=True) as folder:
         return noise(_standing(config, folder, progress, say), n, copies)
+
+
+def export_labels(run: str | Path, path: str | Path, **chosen: Sequence[str]) -> Export:
+    """Write the labels that a run computed to a file of another format; also while another process computes more.
+
+    Parameters
+    ----------
+    run
+        Folder of the run; its ``config.resolved.toml`` names sets, engines and store.
+    path, chosen
+        As for :func:`phonograph.export_store`.
+
+    Raises
+    ------
+    UserError
+        No such run, configurations that are not drawn yet, or what exporting raises.
+    """
+    config = read_config(Path(run) / "config.resolved.toml")
+    return export(_standing(config, RunFolder(Path(run), only_load=True)), Path(path), **chosen)
 
 
 def _standing(config: Config, folder: RunFolder, progress: Progress | None = None, say: Say | None = None) -> Context:

@@ -67,6 +67,7 @@ class RunFolder:
         after: Sequence[str] = (),
         inputs: Sequence[Path] = (),
         keep: Sequence[str] = (),
+        fresh: bool = False,
         make: Callable[[Path], Value],
         load: Callable[[Path], Value],
     ) -> Value:
@@ -81,6 +82,8 @@ class RunFolder:
         keep
             Names in the folder that outlive a change of settings (stores and checkpoints that are
             content-addressed themselves).
+        fresh
+            Make it again although nothing has changed: what was not to be had the last time may be there now.
         make, load
             Compute and save into the folder; load from the folder.
         """
@@ -89,7 +92,8 @@ class RunFolder:
         self.keys[name] = key
         started = time.perf_counter()
         record = _read_record(folder)
-        if record is not None and record["key"] == key and _intact(folder, record["files"]):
+        known = record is not None and record["key"] == key and _intact(folder, record["files"])
+        if record is not None and known and (self.only_load or not fresh):
             self.reused[name] = True
             self.seconds[name] = float(record["seconds"])
             return load(folder)
@@ -99,7 +103,7 @@ class RunFolder:
         earlier = record["files"] if record is not None else {}
         # An empty key marks the room as unfinished while it is being made, and remembers what lay there.
         write_text(folder / RECORD, json.dumps({"key": "", "seconds": 0.0, "files": earlier}))
-        begun = time.time()
+        before = {item: _identity(folder / item) for item in earlier}
         try:
             value = make(folder)
         except UserError:
@@ -108,7 +112,7 @@ class RunFolder:
                 write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
             raise
         self.seconds[name], self.reused[name] = time.perf_counter() - started, False
-        _remove_stale(folder, earlier, begun, keep)
+        _remove_stale(folder, earlier, before, keep)
         self._finish(folder, key, self.seconds[name], keep)
         return value
 
@@ -185,11 +189,22 @@ def _intact(folder: Path, files: Mapping[str, str]) -> bool:
     return all((folder / name).is_file() and file_hash(folder / name) == digest for name, digest in files.items())
 
 
-def _remove_stale(folder: Path, earlier: Mapping[str, str], begun: float, keep: Sequence[str]) -> None:
+def _identity(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is written, whatever the clocks of this machine and of the disk's say."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _remove_stale(
+    folder: Path, earlier: Mapping[str, str], before: Mapping[str, tuple[int, ...]], keep: Sequence[str]
+) -> None:
     """Remove files of an earlier result that the new one did not write again; only files we wrote ourselves."""
     for name, digest in earlier.items():
         path = folder / name
-        if _kept(Path(name), keep) or not path.is_file() or path.stat().st_mtime >= begun - 1.0:
+        if _kept(Path(name), keep) or not path.is_file() or _identity(path) != before[name]:
             continue
         if path.resolve().is_relative_to(folder.resolve()) and file_hash(path) == digest:
             path.unlink()
@@ -209,16 +224,21 @@ def open_run(path: Path, *, only_load: bool = False) -> Iterator[RunFolder]:
         raise InputFileError(f"no room is finished in {path}; make it with: phonograph run CONFIG.toml -o RUN")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        stream = (path / ".lock").open("a+")
+        # What is written here must not go where a link in a folder from someone else points.
+        stream = open(path / ".lock", "a+", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o644))
     except OSError as error:
         raise InputFileError(f"cannot write to {path}: {error.strerror}; choose a writable folder with -o") from error
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             stream.seek(0)
             holder = stream.read().strip() or "another process"
             raise ConfigurationError(f"{path} is in use by {holder}; wait for it or choose another -o") from error
+        except OSError as error:
+            raise InputFileError(
+                f"cannot lock {path}: {error.strerror}; its file system has no locks, so choose -o on another one"
+            ) from error
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {socket.gethostname()}")
         stream.flush()

@@ -143,6 +143,7 @@ def test_cut_outputs_are_refused(data, tmp_path, part):
 
 
 LIES = {
+    "forces without their sum": lambda t: t.replace("SUM OF ATOMIC FORCES", ""),
     "another energy": lambda t: t.replace(" ENERGY| Total FORCE_EVAL ( QS ) energy [a.u.]:               -", "X", 1),
     "a changed level": lambda t: change(t, " MO|      4", 2, "0.5"),
     "a changed force": lambda t: change(t, "      2      1      Si", 5, "0.123456789012"),
@@ -237,6 +238,52 @@ def test_cp2ks_own_words_are_passed_on(data, tmp_path):
     result = labeller.label(put(labeller, text_of("gamma")[:9000] + box))
     assert result.failure == "crashed"
     assert "unknown subsection MGRIT of section DFT" in result.message
+
+
+def test_newer_versions_stop_without_self_consistency_and_are_tried_again(data, tmp_path):
+    box = """
+ *******************************************************************************
+ *   ___                                                                       *
+ *  /   \\                                                                      *
+ * [ABORT]                                                                     *
+ *  \\___/     SCF run NOT converged. To continue the calculation regardless,   *
+ *    |             please set the keyword IGNORE_CONVERGENCE_FAILURE.         *
+ *  O/|                                                                        *
+ * /| |                                                                        *
+ * / \\                                                            qs_scf.F:702 *
+ *******************************************************************************
+"""
+    labeller = waiting("gamma", data, tmp_path)
+    result = labeller.label(put(labeller, text_of("gamma")[:9000] + box))
+    assert result.failure == "not_converged"
+    assert replace(labeller, command=("cp2k.psmp",), version="2024.1").remedy(2, result.failure) is not None
+
+
+def test_forces_and_stress_in_the_layout_of_newer_versions(data, tmp_path):
+    """The same numbers as CP2K 2025 prints them: another head, no kinds, a norm; stress in bar."""
+    old = text_of("k-points")
+    lines = []
+    for line in old.splitlines():
+        words = line.split()
+        if "ATOMIC FORCES in [a.u.]" in line:
+            line = " FORCES| Atomic forces [hartree/bohr]"
+        elif words[:1] == ["#"] and "Kind" in words:
+            line = " FORCES|   Atom     x               y               z               |f|"
+        elif len(words) == 6 and words[2] == "Si" and words[1] == "1":
+            line = f" FORCES|      {words[0]} " + " ".join(f"{float(word):.12E}" for word in (*words[3:], "1.0"))
+        elif line.strip().startswith("SUM OF ATOMIC FORCES"):
+            line = " FORCES| Sum " + " ".join(f"{float(word):.12E}" for word in words[4:7])
+        elif line.startswith(" STRESS|"):
+            line = line.replace("[GPa]", "[bar]")
+            numbers = [word for word in words if re.fullmatch(r"-?\d+\.\d+(E[-+]\d+)?", word)]
+            for word in numbers:
+                line = line.replace(word, f"{1e4 * float(word):.12E}", 1)
+        lines.append(line)
+    (tmp_path / "new.out").write_text("\n".join(lines) + "\n")
+    (tmp_path / "old.out").write_text(old)
+    one, other = read_output(tmp_path / "old.out"), read_output(tmp_path / "new.out")
+    np.testing.assert_allclose(other.forces_Ha_per_bohr, one.forces_Ha_per_bohr, atol=1e-11)
+    np.testing.assert_allclose(other.pressure_GPa, one.pressure_GPa, rtol=1e-9, atol=1e-9)
 
 
 def test_the_input_is_what_it_was(data, tmp_path):

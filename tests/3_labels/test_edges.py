@@ -47,6 +47,25 @@ def test_spins_are_counted_apart_and_give_one_gap():
     assert (valence.tolist(), conduction.tolist()) == ([-1.0], [0.5])
 
 
+@pytest.mark.parametrize("moment", [1.2, 1.9, 2.3])
+def test_a_ferromagnetic_metal_has_no_gap_whatever_its_moment(moment):
+    """Partly filled bands give moments that are not whole; counting from the nearest possible one finds the overlap."""
+    levels = [[[-3.0, -2.0, 0.5, 2.0], [-3.0, -1.0, -0.4, 2.0]], [[-2.5, 0.1, 1.0, 2.0], [-2.5, -0.5, 1.0, 2.0]]]
+    found = band_edges(bands(levels, 4.0, moment))
+    assert (found.failure, found.values["band_gap_eV"]) == ("", 0.0)
+    valence, conduction = edges_by_k(bands(levels, 4.0, moment))
+    assert (valence.max(), conduction.min()) == (found.values["vbm_eV"], found.values["cbm_eV"])
+
+
+def test_a_gap_needs_a_whole_moment():
+    """An insulator with half an electron excited by smearing has no edges to tell."""
+    levels = [[[-2.0, -1.0, 3.0]], [[0.5, 1.5, 4.0]]]
+    assert not band_edges(bands(levels, 2.0, 1.95)).failure
+    found = band_edges(bands(levels, 2.0, 1.5))
+    assert (found.failure, "moment of 1.5" in found.message) == ("unphysical", True)
+    assert band_edges(bands(levels, 2.0, 4.0)).failure == "unphysical"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_edges_equal_a_count_of_sorted_states(seed):
     draw = np.random.default_rng(seed)
@@ -75,6 +94,39 @@ def test_gaps_of_a_few_kt_are_counted():
     assert told.startswith("4 of 7 band gaps are at most 2.59 eV")
     assert list(small_gap_warnings([column([1.0])], [described(electronic_temperature_K=300.0)])) == []
     assert list(small_gap_warnings([values], [described()])) == [], "an engine that does not smear"
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [
+        ({"smearing_K": 300.0}, "0.26"),  # CP2K
+        ({"smearing_K": 0.0}, None),
+        ({"occupations": "fixed", "smearing": "mv", "smearing_eV": 0.1}, None),  # Quantum ESPRESSO
+        ({"occupations": "smearing", "smearing": "gaussian", "smearing_eV": 0.1}, "0.35"),
+        ({"occupations": "smearing", "smearing": "fd", "smearing_eV": 0.03}, "0.30"),
+        ({"smearing": 0, "smearing_eV": 0.05}, "0.18"),  # VASP
+        ({"smearing": -1, "smearing_eV": 0.05}, "0.50"),
+    ],
+)
+def test_every_engine_with_smearing_is_looked_at(settings, limit):
+    told = list(small_gap_warnings([column([0.1, 2.0])], [described(**settings)]))
+    assert [limit] * len(told) == [words.split(" at most ")[1].split()[0] for words in told]
+    assert len(told) == (limit is not None)
+
+
+def test_the_settings_of_the_engines_are_those_that_are_looked_at():
+    """Renaming an option must not silence the warning."""
+    from dataclasses import fields
+
+    from phonograph.labels.engines.cp2k import Cp2kLabeller
+    from phonograph.labels.engines.espresso import EspressoLabeller
+    from phonograph.labels.engines.vasp import VaspLabeller
+
+    names = {cls: {item.name for item in fields(cls)} for cls in (Cp2kLabeller, EspressoLabeller, VaspLabeller)}
+    assert "smearing_K" in names[Cp2kLabeller]
+    assert {"occupations", "smearing", "smearing_eV"} <= names[EspressoLabeller]
+    assert {"smearing", "smearing_eV"} <= names[VaspLabeller]
+    assert "electronic_temperature_K" in {item.name for item in fields(XtbLabeller)}
 
 
 def test_a_metal_is_warned_of(tmp_path):

@@ -264,3 +264,29 @@ def test_pyarrow_and_ase_are_loaded_only_when_needed():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "pyarrow" not in done.stdout
     assert export_tables._row
+
+
+def test_a_run_of_several_in_one_store_is_chosen_by_what_it_holds(store, tmp_path):
+    """Names come from the sets that are given, whatever the store calls their structures now."""
+    toys = six()
+    some = Configurations(
+        name="mine",
+        sampler="toy",
+        offsets=toys.offsets[:3],
+        numbers=toys.numbers[: toys.offsets[2]],
+        positions_A=toys.positions_A[: toys.offsets[2]],
+        displacements_A=toys.displacements_A[: toys.offsets[2]],
+        cells_A=toys.cells_A[:2],
+        temperature_K=toys.temperature_K[:2],
+        amplitude_A=toys.amplitude_A[:2],
+        fraction=toys.fraction[:2],
+        index=toys.index[:2],
+        group=toys.group[:2],
+    )
+    export_store(store, tmp_path / "out.csv", configurations=[some])
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {(row["sample_ids"], row["sets"]) for row in rows} == {("mine-00000", "mine"), ("mine-00001", "mine")}
+    assert {row["structure"] for row in rows} == {s.key.hex() for s in SIX[:2]}
+    with pytest.raises(ConfigurationError, match=r"no set 'toy' in .*; it has mine"):
+        export_store(store, tmp_path / "out.csv", configurations=[some], sets=["toy"])

@@ -15,7 +15,7 @@ import phonograph as pg
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.files.noise import load_noise, save_noise
 from phonograph.labels import EmtLabeller, XtbLabeller, open_store
-from phonograph.labels.noise import WORDS, described_otherwise, measure_noise, root_mean
+from phonograph.labels.noise import WORDS, about_the_mean, described_otherwise, measure_noise, root_mean
 from phonograph.streams import stream
 from phonograph.types import NOISE_CAUSES, NoiseFloor, NoiseRow
 
@@ -60,6 +60,16 @@ def test_errors_cover_the_truth_as_often_as_they_should():
         missed += abs(sd - 0.02) > 2 * error
     # The normal law misses 46 of 1000 intervals of two standard errors, a jackknife of 20 structures some more.
     assert 30 < missed < 120
+
+
+def test_two_differences_have_no_error_of_their_scatter():
+    """About their own mean two differences are always equally far: that is no certainty."""
+    sd, error = about_the_mean(np.array([0.1, 0.3]))
+    assert sd == pytest.approx(0.2 / np.sqrt(2))
+    assert np.isnan(error)
+    draw = np.random.default_rng(1)
+    missed = sum(abs(sd - 0.02) > 2 * e for sd, e in (about_the_mean(draw.normal(0.3, 0.02, 20)) for _ in range(1000)))
+    assert 30 < missed < 130
 
 
 def test_copies_are_the_same_crystal():

@@ -128,6 +128,12 @@ def test_time_left_in_words(tmp_path, seconds, words):
         assert f"; about {words} left with 1 worker" in str(label_status(store, SETS[1:], [Wide()]))
 
 
+def test_a_store_that_is_just_being_made_has_nothing_yet(tmp_path):
+    """SQLite makes an empty file first; a run that is killed then leaves it."""
+    (tmp_path / "s.sqlite").touch()
+    assert label_status(tmp_path / "s.sqlite", SETS, [Wide()]).engines[0].missing == 8
+
+
 def test_before_the_first_run_everything_is_missing(tmp_path):
     status = label_status(tmp_path / "none.sqlite", SETS, [Wide()])
     assert status.engines[0].missing == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
 import shutil
 import stat
@@ -149,6 +150,8 @@ WRONG = {
     "spin": ({"tags": {"ISPIN": "2"}}, "ISPIN = "),
     "aspherical": ({"tags": {"LASPH": ".FALSE."}}, "LASPH = F"),
     "hubbard": ({"tags": {"LDAU": ".TRUE."}}, "LDAU = T"),
+    "grids": ({"tags": {"PREC": "Normal"}}, "PREC = normal"),
+    "projectors": ({"tags": {"LREAL": "Auto"}}, "LREAL = T"),
     "coarse mesh": ({"divisions": (1, 1, 1)}, "k points of another mesh"),
     "finer mesh": ({"divisions": (4, 4, 4)}, "k points of another mesh"),
     "other mesh": ({"divisions": (3, 3, 3)}, "k points of another mesh"),
@@ -182,6 +185,26 @@ def test_output_of_other_settings_is_refused(tmp_path, kind):
     assert result.failure == "crashed"
     assert match in result.message
     assert not result.values
+
+
+def test_projectors_and_grids_of_the_users_own_are_told_as_vasp_prints_them(tmp_path):
+    one, engine = crystal(), waiting(tmp_path, incar={"LREAL": "Auto", "PREC": "Normal"})
+    engine.label(one)
+    finish(run_folder(tmp_path, one))
+    assert not engine.label(one).failure
+
+
+def test_a_tag_that_no_output_tells_is_looked_up_in_the_incar(tmp_path):
+    """VASP repeats few tags of dispersion, so an output without it must not become a label with it."""
+    one, engine = crystal(), waiting(tmp_path)
+    engine.label(one)
+    place = run_folder(tmp_path, one)
+    finish(place)
+    other = waiting(tmp_path, incar={"VDW_S8": "0.7"})
+    result = other.label(one)
+    assert (result.failure, "does not tell VDW_S8" in result.message) == ("crashed", True)
+    (place / "INCAR").write_text((place / "INCAR").read_text() + "VDW_S8 = 0.7\n")
+    assert not other.label(one).failure
 
 
 def test_finished_files_of_another_structure_are_refused(tmp_path):
@@ -420,6 +443,22 @@ def program(tmp_path, monkeypatch) -> tuple[str, ...]:
 
 def running(program, **options) -> VaspLabeller:
     return VaspLabeller(command=program, **{"k_mesh": (1, 1, 1), **options})
+
+
+def test_the_library_of_potentials_names_the_calculation(program, tmp_path, monkeypatch):
+    """A library of another release has other potentials under the same names; place and packing do not matter."""
+    engine, library = running(program), tmp_path / "potentials"
+    key = calculation(engine).key
+    moved = tmp_path / "moved"
+    shutil.copytree(library, moved)
+    with gzip.open(moved / "S" / "POTCAR.gz", "wb") as stream:
+        stream.write((moved / "S" / "POTCAR").read_bytes())
+    (moved / "S" / "POTCAR").unlink()
+    assert calculation(dataclasses.replace(engine, potential_folder=str(moved))).key == key
+    (library / "S" / "POTCAR").write_text(potcar("S", "S 01Jan2030"))
+    assert calculation(engine).key != key
+    monkeypatch.delenv(LIBRARY_VARIABLE)
+    assert engine.identity() == {}
 
 
 def test_a_command_runs_vasp_and_leaves_nothing_behind(program, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from phonograph.files.eigenval import read_eigenval
 from phonograph.files.outcar import read_static_outcar
 from phonograph.files.vasp_folder import read_vasp_folder
 from phonograph.files.vasp_run import VaspRun, distance_A
+from phonograph.files.vasprun import parse_vasprun
 from phonograph.files.vasprun_static import read_static_vasprun
 from phonograph.labels.engines.vasp_input import reordered
 from phonograph.types import Crystal
@@ -117,7 +118,7 @@ def test_real_outcar_against_ase_and_pymatgen():
     assert run.electrons == pytest.approx(other.nelect, abs=1e-3)
     assert run.spins == 2
     assert run.magnetisation == pytest.approx(other.total_mag, abs=0.02)  # occupations against the density
-    assert run.claims_converged
+    assert run.claims_converged is None  # VASP 5 says so of every loop
     assert not run.not_converged
     assert run.number("ENCUT") == 300
     assert run.number("SIGMA") == 0.1
@@ -135,6 +136,7 @@ def test_planted_answer_comes_back_from_every_file(written):
         np.testing.assert_allclose(run.forces_eV_per_A, planted.forces, atol=1e-6)
         np.testing.assert_allclose(run.stress_GPa, 0.1 * planted.stress, atol=2 * 0.1**digits)
         np.testing.assert_allclose(run.eigenvalues_eV, planted.levels, atol=6e-5)
+        np.testing.assert_allclose(run.occupations, planted.occupations, atol=1e-9)
         np.testing.assert_allclose(run.k_weights / run.k_weights.sum(), planted.weights, atol=1e-7)
         assert distance_A(run.crystal, one) < 1e-7
         assert (run.electrons, run.valence, run.version) == (planted.electrons, planted.electrons, "6.3.0")
@@ -227,13 +229,24 @@ def test_not_converged_in_every_way_it_shows(tmp_path):
     assert "EDIFF was not reached" in read_vasp_folder(tmp_path).run.not_converged
 
 
+def test_a_tag_that_vasprun_names_twice_counts_where_it_stands_first(written):
+    """VASP 5.4.4 writes an NELM = 1 of its GW routines behind that of the electronic loop."""
+    assert (written / "vasprun.xml").read_text().count('name="NELM"') == 3  # INCAR, used, GW
+    run = read_static_vasprun(written / "vasprun.xml")
+    assert (run.number("NELM"), run.not_converged) == (200, "")
+    assert parse_vasprun(written / "vasprun.xml").setting("NELM") == 200
+
+
 def test_a_loop_that_ends_in_the_last_allowed_step_is_believed_to_outcar(tmp_path):
     one = grouped(crystal())
     planted = answer(one)
     (tmp_path / "vasprun.xml").write_text(vasprun(one, TAGS | {"NELM": "9"}, planted, steps=9))
     assert "NELM" in read_vasp_folder(tmp_path).run.not_converged
-    (tmp_path / "OUTCAR").write_text(outcar(one, TAGS | {"NELM": "9"}, planted, steps=9))
+    said = outcar(one, TAGS | {"NELM": "9"}, planted, steps=9)
+    (tmp_path / "OUTCAR").write_text(said)
     assert read_vasp_folder(tmp_path).run.not_converged == ""
+    (tmp_path / "OUTCAR").write_text(said.replace("vasp.6.3.0", "vasp.5.4.4.18Apr17-6-g9f103f2a35"))
+    assert "NELM" in read_vasp_folder(tmp_path).run.not_converged, "VASP 5 says so of every loop"
 
 
 @pytest.mark.parametrize("name", ["vasprun.xml", "OUTCAR", "EIGENVAL"])

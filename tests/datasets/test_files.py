@@ -145,6 +145,14 @@ def test_sums_that_point_elsewhere_are_refused(folder):
         load_dataset_folder(folder)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_without_a_checksum_is_refused(folder, name):
+    sums = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (folder / "SHA256SUMS").write_text("".join(line for line in sums if not line.endswith(f"{name}\n")))
+    with pytest.raises(InputFileError, match=f"SHA256SUMS does not list {name}"):
+        load_dataset_folder(folder)
+
+
 def test_a_set_or_an_array_that_does_not_fit_is_refused():
     data = made()
     with pytest.raises(DataError, match="it has thermal, copper"):

@@ -87,6 +87,9 @@ def vasprun_text(
  <parameters>
  <separator name="electronic" >
 {tags} </separator>
+ <separator name="response functions" >
+  <i type="int" name="NELM">1</i>
+ </separator>
  </parameters>
  <atominfo>
   <atoms>{len(symbols):8d} </atoms>

@@ -240,3 +240,28 @@ def test_template_knows_metals_and_takes_the_supercell_of_a_phonopy_file(tmp_pat
     assert config.crystal.supercell == (1, 0, 0, 1, 2, 0, 0, 0, 3)  # rows; phonopy writes columns
     assert config.path(config.phonons.file) == tmp_path / "FORCE_SETS"
     assert "has 6 atoms" in (tmp_path / "phonopy.toml").read_text()
+
+
+def test_files_of_engines_and_cluster_are_found_from_elsewhere(tmp_path: Path) -> None:
+    table = {
+        "labels": {
+            "engines": [{"engine": "quantum-espresso", "pseudopotential_folder": "upf", "folder": "espresso"}],
+            "executor": {"cores_per_node": 2, "folder": "blocks"},
+        }
+    }
+    again = tomllib.loads(to_toml(relocated(parse_config(table, tmp_path / "here"), tmp_path / "runs" / "one")))
+    (engine,) = again["labels"]["engines"]
+    assert engine["pseudopotential_folder"] == "../../here/upf"
+    assert engine["folder"] == "espresso", "lies in the run, wherever that is"
+    assert again["labels"]["executor"]["folder"] == "../../here/blocks"
+
+
+def test_a_check_of_folding_that_could_test_nothing_is_refused(tmp_path: Path) -> None:
+    def config(*engines: dict[str, object]) -> object:
+        return parse_config({"labels": {"check_folding": True, "engines": list(engines)}}, tmp_path)
+
+    config({"engine": "tblite"})
+    config({"engine": "cp2k"})
+    for engine in ({"engine": "emt"}, {"engine": "cp2k", "k_mesh": [2, 2, 2]}):
+        with pytest.raises(ConfigurationError, match=r"labels\.check_folding is about gaps at Γ"):
+            config(engine)

@@ -234,12 +234,15 @@ def _check_sums(place: Path) -> None:
     sums = place / SUMS
     if not sums.is_file():
         raise InputFileError(f"{place} is not a dataset: {SUMS} not found")
-    for line in sums.read_text(encoding="utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        if name not in (CARD, ROWS, STRUCTURES, ARRAYS, RECORD) or not (place / name).is_file():
+    known = (CARD, ROWS, STRUCTURES, ARRAYS, RECORD)
+    listed = [line.partition("  ")[::2] for line in sums.read_text(encoding="utf-8").splitlines()]
+    for digest, name in listed:
+        if name not in known or not (place / name).is_file():
             raise InputFileError(f"dataset {place}: file {name[:80]!r} of {SUMS} not found; restore a copy")
         if _sha256(place / name) != digest:
             raise InputFileError(f"dataset {place}: {name} does not match its checksum; restore a copy")
+    if missing := sorted(set(known) - {name for _, name in listed}):
+        raise InputFileError(f"dataset {place}: {SUMS} does not list {', '.join(missing)}; restore a copy")
 
 
 def _sha256(path: Path) -> str:

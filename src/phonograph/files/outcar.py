@@ -65,11 +65,15 @@ def _run(place: str, text: str) -> VaspRun:
     settings |= {"IVDW": settings.get("IVDW", PRESENT)} if "Edisp (eV)" in text else {}
     titles, symbols, valence = _species(place, header)
     atoms, last = len(symbols), text[text.rindex(_SUMMARY) :]
+    version = text.split(maxsplit=1)[0].removeprefix("vasp.")
     fractional = _table(header, "position of ions in fractional coordinates (direct lattice)", 8, atoms)
     cell = _table(text, "direct lattice vectors", 9, 3)[:, :3]
     points = _first_int(header, r"NKPTS =\s*(\d+)")
     k_points, k_weights = _k_points(header, points)
     energies, occupations = _levels(place, text, points, int(settings["NBANDS"]), int(settings["ISPIN"]))
+    if settings["ISPIN"] == "1" and settings.get("LNONCOLLINEAR", "F") == "F":
+        # A full band holds 2 here, and 1 in vasprun.xml and EIGENVAL.
+        occupations = occupations / 2.0
     steps = [float(x) for x in re.findall(r"free energy    TOTEN  =\s*(-?\d+\.\d+) eV", text)]
     forces = text.count("TOTAL-FORCE (eV/Angst)")
     return VaspRun(
@@ -90,8 +94,8 @@ def _run(place: str, text: str) -> VaspRun:
         settings=settings,
         titles=titles,
         valence=valence,
-        claims_converged=_claim(text),
-        version=text.split(maxsplit=1)[0].removeprefix("vasp."),
+        claims_converged=_claim(text, version),
+        version=version,
     )
 
 
@@ -192,7 +196,15 @@ def _stress(text: str) -> FloatArray | None:
     return -GPA_PER_KILOBAR * np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])
 
 
-def _claim(text: str) -> bool | None:
-    """Return what VASP says of the last electronic loop, or None where it says nothing."""
+def _claim(text: str, version: str) -> bool | None:
+    """Return what VASP says of the last electronic loop, or None where it says nothing.
+
+    VASP 5 says "because EDIFF is reached" of every loop, also of one that used up NELM (vaspup2.0 issue 1).
+    """
     found = re.findall(r"aborting loop (because EDIFF is reached|EDIFF was not reached)", text)
-    return found[-1].startswith("because") if found else None
+    if not found:
+        return None
+    if found[-1].startswith("EDIFF"):
+        return False
+    major = re.match(r"\d{1,3}", version)
+    return True if major and int(major[0]) >= 6 else None

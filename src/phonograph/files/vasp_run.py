@@ -56,7 +56,7 @@ class VaspRun:
     valence
         Electrons that the potentials of all atoms bring; NELECT of a neutral cell.
     claims_converged
-        What OUTCAR says of the electronic loop; None where the file says nothing.
+        What the OUTCAR of VASP 6 says of the electronic loop; None where the file says nothing to be believed.
     version
         VASP's version.
     """

@@ -117,6 +117,7 @@ class _Guard(HarmlessXml):
         super().__init__(place)
         self.steps: list[int] = []
         self.settings: dict[str, float] = {}
+        self._used: set[str] | None = None
         self._name = ""
         self._text: list[str] = []
 
@@ -125,7 +126,9 @@ class _Guard(HarmlessXml):
             self.steps.append(0)
         elif name == "scstep" and self.steps:
             self.steps[-1] += 1
-        elif name == "i" and attributes.get("name") in _SETTINGS:
+        elif name == "parameters":
+            self._used = set()
+        elif name == "i" and attributes.get("name") in _SETTINGS and attributes["name"] not in (self._used or ()):
             self._name, self._text = attributes["name"], []
 
     def text(self, text: str) -> None:
@@ -134,9 +137,12 @@ class _Guard(HarmlessXml):
 
     def end(self, name: str) -> None:
         if self._name:
-            # <incar> echoes what the user set, <parameters>, which comes later, what VASP used.
+            # <incar> echoes what the user set, <parameters>, which comes later, what VASP used; of a name that it
+            # repeats the first counts: VASP 5.4.4 has an NELM of its GW routines further down.
             with reading(self.place, f"a vasprun.xml with a number as {self._name}"):
                 self.settings[self._name] = float("".join(self._text))
+            if self._used is not None:
+                self._used.add(self._name)
             self._name = ""
 
 

@@ -25,7 +25,7 @@ _KEPT = (
     "modeling/atominfo/atomtypes/",
     *(f"{_STEP}/{part}/" for part in ("structure", "forces", "stress", "energy", "scstep/energy", "eigenvalues")),
 )
-_TAGS = ("modeling/incar/", "modeling/parameters/")
+_ECHO, _USED = "modeling/incar/", "modeling/parameters/"
 MOST_TAGS = 5000
 """vasprun.xml names a few hundred tags."""
 
@@ -39,7 +39,8 @@ class _Collector(HarmlessXml):
     def __init__(self, place: str) -> None:
         super().__init__(place)
         self.texts: defaultdict[str, list[str]] = defaultdict(list)
-        self.settings: dict[str, str] = {}
+        self.echoed: dict[str, str] = {}
+        self.used: dict[str, str] = {}
         self.steps: list[int] = []
         self.sets: list[int] = []
         self._path: list[str] = []
@@ -64,7 +65,7 @@ class _Collector(HarmlessXml):
         elif path == f"{_STEP}/eigenvalues":
             self.sets = []
             self.texts.pop(_LEVELS, None)
-        if name in _LEAVES and path.startswith((*_KEPT, *_TAGS)):
+        if name in _LEAVES and path.startswith((*_KEPT, _ECHO, _USED)):
             self._leaf = []
 
     def text(self, text: str) -> None:
@@ -77,13 +78,18 @@ class _Collector(HarmlessXml):
         if self._leaf is None or name not in _LEAVES:
             return
         found, self._leaf = "".join(self._leaf), None
-        if path.startswith(_TAGS):
-            # <incar> echoes what the user set, <parameters>, which comes later, what VASP used.
-            self.settings[leaf] = found.strip()
-            if len(self.settings) > MOST_TAGS:
+        if path.startswith((_ECHO, _USED)):
+            # <parameters> may repeat a name in a later section: VASP 5.4.4 has an NELM of its GW routines there.
+            (self.used if path.startswith(_USED) else self.echoed).setdefault(leaf, found.strip())
+            if len(self.used) + len(self.echoed) > MOST_TAGS:
                 raise InputFileError(f"{self.place} names more than {MOST_TAGS} tags, which VASP never does")
         else:
             self.texts[path].append(found)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What VASP used, and what the user set where nothing else is told."""
+        return self.echoed | self.used
 
     def _forget_step(self) -> None:
         self.sets = []
@@ -127,7 +133,7 @@ def _run(place: str, found: _Collector) -> VaspRun:
     energies, occupations = _levels(place, found)
     scf = f"{_STEP}/scstep/energy/"
     free = found.number(f"{_STEP}/energy/e_fr_energy")
-    settings = dict(found.settings)
+    settings = found.settings
     # <parameters> calls the cutoff of the wave functions ENMAX.
     settings |= {"ENCUT": settings["ENMAX"]} if "ENMAX" in settings else {}
     k_points = found.rows("modeling/kpoints/kpointlist/v")

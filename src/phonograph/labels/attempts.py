@@ -11,6 +11,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import math
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from phonograph.atomic import write_bytes
-from phonograph.errors import InputFileError
+from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.labels.failures import FAILURES
-from phonograph.labels.task import Calculation, StructureBytes, canonical_json, structure_key
-from phonograph.types import FloatArray, LabelResult
+from phonograph.labels.task import Calculation, StructureBytes, canonical_json, property_unit, structure_key
+from phonograph.types import ARRAY_UNITS, FloatArray, LabelResult
 
 SCHEMA = "phonograph-result-1"
 SUFFIX = ".result"
@@ -85,7 +86,7 @@ def attempt_of_line(line: bytes) -> Attempt:
     """Read one line back; raises ValueError for anything else."""
     try:
         return _believable(_from_plain(json.loads(line)))
-    except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
+    except (ArithmeticError, AttributeError, ConfigurationError, KeyError, TypeError) as error:
         raise ValueError(f"not an attempt: {error!r}") from error
 
 
@@ -158,6 +159,12 @@ def _from_plain(plain: Mapping[str, Any]) -> Attempt:
 def _believable(attempt: Attempt) -> Attempt:
     """Return the attempt if it says what it promises; a file may come from anywhere."""
     s, c, result = attempt.structure, attempt.calculation, attempt.result
+    _check_description(c)
+    texts = (result.failure, result.message, attempt.host, attempt.ended, attempt.log)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(attempt.final, bool):
+        raise ValueError("a text is none")
+    if not 0 <= result.seconds < math.inf or not _is_count(attempt.cores):
+        raise ValueError("time or cores cannot be")
     if result.failure not in ("", *FAILURES):
         raise ValueError(f"unknown failure {result.failure!r}")
     numbers = [*result.values.values(), *(value for array in result.arrays.values() for value in array.flat)]
@@ -167,6 +174,22 @@ def _believable(attempt: Attempt) -> Attempt:
     if not s.numbers or len(s.numbers) % 4 or len(s.cell) != 72 or len(s.positions) != 6 * len(s.numbers):
         raise ValueError("the structure has the wrong size")
     return attempt
+
+
+def _check_description(c: Calculation) -> None:
+    """Refuse what the store has no name for, such as an array of a newer release."""
+    if len(c.key) != 32 or not all(isinstance(text, str) for text in (c.task, c.engine, c.settings)):
+        raise ValueError("the calculation is not described")
+    if not isinstance(json.loads(c.task), dict) or not c.provides or any("," in name for name in c.provides):
+        raise ValueError("the calculation is not described")
+    for name in c.provides:
+        property_unit(name)
+    if unknown := [name for name in c.arrays if name not in ARRAY_UNITS]:
+        raise ValueError(f"array {unknown[0]!r} is not known to this release")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and 1 <= value < 2**31
 
 
 def _text(data: bytes) -> str:

@@ -125,12 +125,13 @@ class Batches:
         """Return the attempt at the label at hand that its worker did not survive."""
         structure, item = self.work.structures[place[0]], self.work.calculations[place[1]]
         if finished.timed_out or found.timed_out:
-            result = failure("timeout", f"no result within {self.timeout_s:g} s")
+            result = replace(failure("timeout", f"no result within {self.timeout_s:g} s"), seconds=self.timeout_s)
             return Attempt(structure=structure, calculation=item, result=result, cores=item.cores)
         how = f"the worker process died ({finished.died})" if finished.died else "the worker left no sound result"
-        attempt = Attempt(
-            structure=structure, calculation=item, result=failure("crashed", how), final=False, cores=item.cores
-        )
+        # What it had finished of its task has its own time.
+        seconds = max(0.0, finished.seconds - sum(one.result.seconds for one in found.attempts))
+        result = replace(failure("crashed", how), seconds=seconds)
+        attempt = Attempt(structure=structure, calculation=item, result=result, final=False, cores=item.cores)
         return self._counted(attempt, place)
 
     def _learn(self, calculation: int, seconds: Sequence[float]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
+
+import numpy as np
 
 from phonograph.errors import InputFileError
 from phonograph.labels import schema
@@ -23,6 +26,9 @@ LARGEST_CHECKED_BYTES = 256 * 1024**2
 ``problems()``.  Labels are protected by their checksums in any case."""
 
 _CACHE_KIB = 65536
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+_END = struct.Struct(">II8s")
+_LONGEST_NAME = 65536
 _NETWORK = (
     "nfs nfs4 cifs smb3 smbfs gpfs lustre beegfs ceph glusterfs afs panfs pvfs2 orangefs wekafs 9p virtiofs "
     "fuse.sshfs fuse.beegfs fuse.glusterfs fuse.ceph fuse.ceph-fuse fuse.juicefs fuse.rclone"
@@ -50,6 +56,7 @@ def connected(path: Path, *, writes: bool) -> Iterator[sqlite3.Connection]:
 
 
 def _connection(path: Path, writes: bool) -> sqlite3.Connection:
+    _check_journal(Path(f"{path}-journal"))
     if not writes and Path(f"{path}-journal").exists():
         _roll_back(path)
     connection = sqlite3.connect(
@@ -68,6 +75,34 @@ def _connection(path: Path, writes: bool) -> sqlite3.Connection:
 
 def _address(path: Path) -> str:
     return f"file:{quote(str(path.absolute()))}"
+
+
+def _check_journal(journal: Path) -> None:
+    """Refuse a journal that names another file, or is a link to one: SQLite would delete or overwrite that file.
+
+    A journal of several databases ends in a file's name, its length and sum, and eight fixed bytes.  Ours has none.
+    """
+    try:
+        named = journal.is_symlink() or _names_a_file(journal)
+    except OSError:  # there is none, or SQLite's own error says why it cannot be read
+        return
+    if named:
+        raise InputFileError(f"{journal} was not written by Phonograph: it points to another file; remove it")
+
+
+def _names_a_file(journal: Path) -> bool:
+    with journal.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - _END.size - _LONGEST_NAME))
+        rest = stream.read()
+    if len(rest) < _END.size:
+        return False
+    length, total, magic = _END.unpack(rest[-_END.size :])
+    if magic != _JOURNAL_MAGIC or not 0 < length <= len(rest) - _END.size:
+        return False
+    name = np.frombuffer(rest[-_END.size - length : -_END.size], dtype=np.uint8)
+    # SQLite adds up what this machine calls a character, with or without a sign.
+    return total in (int(name.sum()) % 2**32, int(name.view(np.int8).sum()) % 2**32)
 
 
 def _roll_back(path: Path) -> None:

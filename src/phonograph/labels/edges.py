@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from phonograph.band_edges import CBM, CBM_MEAN, DIRECT_GAP, GAP, VBM, VBM_MEAN, WHOLE, band_edges, chosen
+from phonograph.band_edges import (
+    CBM,
+    CBM_MEAN,
+    DIRECT_GAP,
+    GAP,
+    VBM,
+    VBM_MEAN,
+    WHOLE,
+    band_edges,
+    chosen,
+    occupied_bands,
+)
 
-__all__ = ["CBM", "CBM_MEAN", "DIRECT_GAP", "GAP", "VBM", "VBM_MEAN", "WHOLE", "band_edges", "chosen"]
+__all__ = ["CBM", "CBM_MEAN", "DIRECT_GAP", "GAP", "VBM", "VBM_MEAN", "WHOLE", "band_edges", "chosen", "occupied_bands"]

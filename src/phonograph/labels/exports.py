@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from phonograph.atomic import replacing
 from phonograph.errors import ConfigurationError, DataError, InputFileError
 from phonograph.labels import export_frames, export_tables
-from phonograph.labels.rows import StoredCalculation, StoredLabel
+from phonograph.labels.rows import Sample, StoredCalculation, StoredLabel
 from phonograph.labels.store import LabelStore, open_store
+from phonograph.labels.task import calculation, structure_bytes
+from phonograph.types import Configurations, Labeller
 
 Format = Literal["extxyz", "csv", "parquet", "ase-db"]
 
@@ -68,6 +70,8 @@ def export_store(
     engines: Sequence[str] = (),
     properties: Sequence[str] = (),
     sets: Sequence[str] = (),
+    configurations: Sequence[Configurations] = (),
+    labellers: Sequence[Labeller] = (),
 ) -> Export:
     """Write labels of a store to a file of another format.
 
@@ -87,6 +91,10 @@ def export_store(
         Numbers and arrays to write, and only labels that have one of them; empty: all.
     sets
         Labels of structures in one of these sets; empty: all, also of structures that belong to no set.
+    configurations
+        Only labels of these, under their names: a store may hold other runs, and copies that measured noise.
+    labellers
+        Only labels by these; empty: by all.
 
     Returns
     -------
@@ -112,16 +120,19 @@ def export_store(
     """
     if not isinstance(store, LabelStore):
         with open_store(store) as opened:
-            return export_store(opened, path, format=format, engines=engines, properties=properties, sets=sets)
+            chosen: dict[str, Any] = {"engines": engines, "properties": properties, "sets": sets}
+            chosen |= {"configurations": configurations, "labellers": labellers}
+            return export_store(opened, path, format=format, **chosen)
     target = Path(path)
     kind = _format(target, format)
-    calculations = _chosen(store, engines, properties)
-    _check_sets(store, sets)
+    calculations = _chosen(store, engines, properties, {calculation(labeller).key for labeller in labellers})
+    _check_sets(store.path, [one.name for one in configurations] or store.set_names(), sets)
+    owners = _owners(configurations)
     write, read = _WRITERS[kind]
     names = _names(calculations, properties)
     digest, counts = hashlib.sha256(), {"labels": 0, "holes": 0}
     with replacing(target) as temporary:
-        items = _counted(_items(store, calculations, names, sets), kind, counts)
+        items = _counted(_items(store, calculations, names, sets, owners), kind, counts)
         write(temporary, items, names, calculations, digest)
         if not counts["labels"] and not (kind in _TABLES and counts["holes"]):
             raise DataError(f"nothing to write to {target}: the store has no label of the wanted engines and sets")
@@ -145,8 +156,10 @@ def _format(target: Path, wanted: str) -> str:
     return kind
 
 
-def _chosen(store: LabelStore, engines: Sequence[str], properties: Sequence[str]) -> list[StoredCalculation]:
-    known = store.calculations()
+def _chosen(
+    store: LabelStore, engines: Sequence[str], properties: Sequence[str], keys: Collection[bytes]
+) -> list[StoredCalculation]:
+    known = [c for c in store.calculations() if not keys or c.key in keys]
     for text in engines:
         if not any(text.lower() in c.engine.lower() for c in known):
             listed = "; ".join(dict.fromkeys(c.engine for c in known)) or "none"
@@ -164,11 +177,31 @@ def _chosen(store: LabelStore, engines: Sequence[str], properties: Sequence[str]
     ]
 
 
-def _check_sets(store: LabelStore, sets: Sequence[str]) -> None:
-    known = store.set_names()
+def _check_sets(path: Path, known: Sequence[str], sets: Sequence[str]) -> None:
     for name in sets:
         if name not in known:
-            raise ConfigurationError(f"no set {name!r} in {store.path}; it has {', '.join(known) or 'none'}")
+            raise ConfigurationError(f"no set {name!r} in {path}; it has {', '.join(known) or 'none'}")
+
+
+def _owners(sets: Sequence[Configurations]) -> dict[bytes, tuple[Sample, ...]] | None:
+    """Return the samples of every structure of ``sets``, by its key; None without sets."""
+    owners: dict[bytes, tuple[Sample, ...]] = {}
+    for one in sets:
+        for i, crystal in enumerate(one.crystals()):
+            sample = Sample(
+                set_name=one.name,
+                sample_id=one.ids[i],
+                sampler=one.sampler,
+                seed=one.origin.seed,
+                index=int(one.index[i]),
+                temperature_K=float(one.temperature_K[i]),
+                amplitude_A=float(one.amplitude_A[i]),
+                fraction=float(one.fraction[i]),
+                group=one.group[i],
+            )
+            key = structure_bytes(crystal).key
+            owners[key] = (*owners.get(key, ()), sample)
+    return owners if sets else None
 
 
 def _names(calculations: Sequence[StoredCalculation], properties: Sequence[str]) -> export_tables.Names:
@@ -181,11 +214,16 @@ def _names(calculations: Sequence[StoredCalculation], properties: Sequence[str])
 
 
 def _items(
-    store: LabelStore, calculations: Iterable[StoredCalculation], names: export_tables.Names, sets: Sequence[str]
+    store: LabelStore,
+    calculations: Iterable[StoredCalculation],
+    names: export_tables.Names,
+    sets: Sequence[str],
+    owners: Mapping[bytes, tuple[Sample, ...]] | None,
 ) -> Iterator[StoredLabel]:
     for item in store.labels([c.key for c in calculations]):
-        samples = tuple(sample for sample in item.samples if not sets or sample.set_name in sets)
-        if sets and not samples:
+        owned = item.samples if owners is None else owners.get(item.structure.key, ())
+        samples = tuple(sample for sample in owned if not sets or sample.set_name in sets)
+        if (sets or owners is not None) and not samples:
             continue
         result = replace(
             item.result,

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phonograph.errors import DataError
-from phonograph.labels.edges import band_edges
-from phonograph.types import Bands, Crystal, FloatArray, IntArray
+from phonograph.labels.edges import band_edges, occupied_bands
+from phonograph.types import Bands, Crystal, FloatArray, IntArray, LabelResult
 
 SAME_EV = 2e-3
 """Levels closer than this count as one edge."""
@@ -216,11 +216,9 @@ def edges_by_k(bands: Bands) -> tuple[FloatArray, FloatArray]:
     DataError
         Bands that have no edges, with the reason.
     """
-    found = band_edges(bands)
-    if found.failure:
+    found, counted = band_edges(bands), occupied_bands(bands)
+    if found.failure or isinstance(counted, LabelResult):
         raise DataError(f"these bands have no edges: {found.message}")
-    whole, moment = round(bands.electrons), round(bands.magnetisation)
-    counted = (whole // 2,) if len(bands.eigenvalues_eV) == 1 else ((whole + moment) // 2, (whole - moment) // 2)
     levels = bands.eigenvalues_eV
     valence = np.max([levels[s, :, n - 1] for s, n in enumerate(counted) if n > 0], axis=0)
     conduction = np.min([levels[s, :, n] for s, n in enumerate(counted)], axis=0)

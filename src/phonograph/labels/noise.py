@@ -174,7 +174,7 @@ def _rows_of_copies(labels: Labels, sample: str, cause: str, copies: int) -> lis
         whole = values[np.isfinite(values).all(axis=1)]
         common = (sample, column.name, column.unit, column.engine, cause, WORDS[cause])
         holes = int((~np.isfinite(values)).sum())
-        rows.append(_row(common, whole[:, 1:] - whole[:, :1], whole.var(axis=1, ddof=1), copies, holes))
+        rows.append(_row(common, whole[:, 1:] - whole[:, :1], root_mean(whole.var(axis=1, ddof=1)), copies, holes))
     return rows
 
 
@@ -184,18 +184,21 @@ def _rows_of_tighter(labels: Labels, again: Labels, sample: str, words: str) -> 
         loose = labels.of_set(sample).column(column.name)
         differences = loose.values - column.values
         whole = differences[np.isfinite(differences)]
-        scatter = (whole - whole.mean()) ** 2 * len(whole) / max(len(whole) - 1, 1) if len(whole) > 1 else np.zeros(0)
         common = (sample, column.name, column.unit, loose.engine, TIGHTER, words)
-        rows.append(_row(common, whole[:, None], scatter, 1, len(differences) - len(whole)))
+        rows.append(_row(common, whole[:, None], about_the_mean(whole), 1, len(differences) - len(whole)))
     return rows
 
 
 def _row(
-    common: tuple[str, str, str, str, str, str], differences: FloatArray, variances: FloatArray, copies: int, holes: int
+    common: tuple[str, str, str, str, str, str],
+    differences: FloatArray,
+    noise: tuple[float, float],
+    copies: int,
+    holes: int,
 ) -> NoiseRow:
-    """Put one row together from differences (structures, copies) and one variance per structure."""
+    """Put one row together from differences (structures, copies) and a standard deviation with its error."""
     sample, name, unit, engine, cause, changed = common
-    sd, error = root_mean(variances)
+    sd, error = noise
     found = len(differences) > 0
     return NoiseRow(
         set_name=sample.removesuffix("~noise"),
@@ -223,6 +226,18 @@ def root_mean(variances: FloatArray) -> tuple[float, float]:
     left_out = np.sqrt(np.maximum(variances.sum() - variances, 0.0) / (count - 1))
     error = np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum())
     return float(np.sqrt(variances.mean())), float(error)
+
+
+def about_the_mean(differences: FloatArray) -> tuple[float, float]:
+    """Return the standard deviation about the mean and its jackknife error, which takes three differences."""
+    count = len(differences)
+    if count < 2:
+        return float("nan"), float("nan")
+    sd = float(differences.std(ddof=1))
+    if count < 3:
+        return sd, float("nan")
+    left_out = np.array([np.delete(differences, place).std(ddof=1) for place in range(count)])
+    return sd, float(np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum()))
 
 
 def _warnings(rows: Sequence[NoiseRow]) -> tuple[str, ...]:

@@ -71,7 +71,8 @@ class Meter:
     @property
     def text(self) -> str:
         """The line: ``labels: 120 of 5000 on disk, 2.31 per s, 35 min left, 3 failed (2 timeout, 1 crashed)``."""
-        parts = [f"labels: {self.known + self.fresh} of {self.total} on disk"]
+        waiting = self.failures["waiting"]
+        parts = [f"labels: {self.known + self.fresh - waiting} of {self.total} on disk"]
         if self.fresh:
             rate = self.rate_per_s
             parts.append(f"{rate:.3g} per s" if rate >= 1 else f"{1 / rate:.3g} s each")
@@ -81,7 +82,7 @@ class Meter:
         failed = {kind: times for kind, times in sorted(self.failures.items()) if kind != "waiting"}
         classes = ", ".join(f"{times} {kind}" for kind, times in failed.items())
         parts.append(f"{sum(failed.values())} failed ({classes})" if classes else "none failed")
-        parts += [f"{self.failures['waiting']} waiting"] if self.failures["waiting"] else []
+        parts += [f"{waiting} waiting"] if waiting else []
         return ", ".join(parts)
 
 

@@ -59,9 +59,11 @@ def take_in(store: Path, book: LabelStore) -> Taken:
     Raises
     ------
     InputFileError
-        A store or folder that cannot be written; nothing is lost.
+        A store or folder that cannot be written, or a folder that is a symbolic link: files are deleted there.
     """
     folder, taken = results_folder(store), Taken()
+    if folder.is_symlink():
+        raise InputFileError(f"{folder} is a symbolic link, where results are deleted once they are stored; remove it")
     if not folder.is_dir():
         return taken
     _wait_for_the_dying(folder)

@@ -141,8 +141,8 @@ def _properties_in_use(connection: sqlite3.Connection) -> Iterator[tuple[str, st
 
 
 @cache
-def expected(version: int) -> dict[str, str]:
-    """Return name → SQL of everything a store of this version holds, spaces made equal."""
+def expected(version: int) -> tuple[tuple[str, ...], ...]:
+    """Return kind, name, table and SQL of everything a store of this version holds; see :func:`found`."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         for step in range(1, version + 1):
@@ -153,11 +153,14 @@ def expected(version: int) -> dict[str, str]:
         memory.close()
 
 
-def found(connection: sqlite3.Connection) -> dict[str, str]:
-    """Return name → SQL of everything the database holds, spaces made equal."""
-    rows = connection.execute("SELECT name, sql FROM main.sqlite_master WHERE sql IS NOT NULL")
+def found(connection: sqlite3.Connection) -> tuple[tuple[str, ...], ...]:
+    """Return kind, name, table and SQL of everything the database holds, in order, spaces made equal.
+
+    Every entry counts: a trigger may have the name of a table.
+    """
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master WHERE sql IS NOT NULL")
     # A damaged entry may hold bytes; as text it equals nothing that is expected.
-    return {str(name): " ".join(str(sql).split()).replace("( ", "(") for name, sql in rows}
+    return tuple(sorted((*map(str, names), " ".join(str(sql).split()).replace("( ", "(")) for *names, sql in rows))
 
 
 def show_as_present(connection: sqlite3.Connection) -> None:

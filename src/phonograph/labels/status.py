@@ -131,7 +131,8 @@ def label_status(
         raise ConfigurationError(f"workers must be 1 or more for an estimate of the time left; got {workers}")
     if isinstance(store, LabelStore):
         return _status(store, sets, labellers, workers)
-    if not Path(store).exists():
+    # SQLite begins with an empty file, which a first run that is killed just then leaves.
+    if not Path(store).exists() or (Path(store).is_file() and not Path(store).stat().st_size):
         return _status(None, sets, labellers, workers)
     with open_store(store) as opened:
         return _status(opened, sets, labellers, workers)

@@ -220,6 +220,12 @@ class LabelStore:
             return self._connection.execute(sql, parameters).fetchall()
 
 
+def own_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a store itself, where ``path`` is a symbolic link: one file has one lock and one journal."""
+    given = Path(path)
+    return given.resolve() if given.is_symlink() else given
+
+
 @contextlib.contextmanager
 def open_store(path: str | os.PathLike[str], mode: Literal["read", "write"] = "read") -> Iterator[LabelStore]:
     """Open a label store.
@@ -243,7 +249,7 @@ def open_store(path: str | os.PathLike[str], mode: Literal["read", "write"] = "r
     """
     if sqlite3.sqlite_version_info < (3, 37):
         raise MissingEngineError(f"label stores need SQLite 3.37 or newer; this Python has {sqlite3.sqlite_version}")
-    target = Path(path)
+    target = own_path(path)
     if mode == "read" and not target.is_file():
         raise InputFileError(f"label store {target} not found; label some configurations first")
     lock = contextlib.nullcontext() if mode == "read" else held(target)

@@ -18,7 +18,7 @@ from phonograph.labels.execution.seam import Executor, Needs
 from phonograph.labels.plan import Place, Work, classes_to_retry, look_up, planned
 from phonograph.labels.progress import Meter
 from phonograph.labels.results import delete, results_folder, take_in, tidy
-from phonograph.labels.store import LabelStore, open_store
+from phonograph.labels.store import LabelStore, open_store, own_path
 from phonograph.labels.table import table_of
 from phonograph.types import Configurations, Labeller, Labels, Progress
 
@@ -96,11 +96,12 @@ def label(
     retry = classes_to_retry(retry_failed)
     runner = executor or WorkerPool(workers, say=say)
     work = planned(sets, labellers)
-    path = Path(store)
+    path = own_path(store)
     with open_store(path, "write") as book:
         work.notes = book.warnings
         for configurations in sets:
             book.register(configurations, work.structures_of(configurations.name))
+        runner.clear(results_folder(path))
         work.damaged_files = len(take_in(path, book).damaged)
         missing = look_up(work, book, retry)
         meter = Meter(total=work.total, known=work.total - len(missing), progress=progress, say=say)
@@ -145,7 +146,8 @@ def _run(runner: Executor, needs: Needs, batches: Batches, writer: _Writer) -> N
             for finished in ended:
                 writer.take([batches.ended(one) for one in finished])
     except KeyboardInterrupt:
-        writer.take(batches.salvage())
+        if not runner.leaves_work:
+            writer.take(batches.salvage())
         raise
     finally:
         writer.flush()

@@ -75,9 +75,11 @@ class NoiseFloor:
     def __str__(self) -> str:
         lines = ["standard deviation of one label, by cause:"]
         for row in self.rows:
+            error = f" ± {row.sd_error:.1g}" if math.isfinite(row.sd_error) else ""
             lines.append(
-                f"  {row.set_name}  {row.property}  {row.cause}: {row.sd:.2g} ± {row.sd_error:.1g} {row.unit} "
-                f"(largest difference {row.largest:.2g}; {row.structures} structures, {row.holes} holes)"
+                f"  {row.set_name}  {row.property}  {row.cause}: {row.sd:.2g}{error} {row.unit} "
+                f"(mean difference {row.mean:.2g}, largest {row.largest:.2g}; {row.structures} structures, "
+                f"{row.holes} holes)"
             )
         names = dict.fromkeys(row.property for row in self.rows)
         lines += [f"floor of {name}: {self.floor(name):.2g}" for name in names]

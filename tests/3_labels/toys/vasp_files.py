@@ -232,6 +232,7 @@ def vasprun(
   </dos>
  </calculation>
 """
+    used |= {"PREC": used["PREC"].lower()[:6], "LREAL": "F" if used["LREAL"].strip(".")[0] in "Ff" else "T"}
     parameters = "\n".join(_typed(name, value) for name, value in used.items())
     incar = "\n".join(_typed(name, value) for name, value in tags.items())
     return f"""<?xml version="1.0" encoding="ISO-8859-1"?>
@@ -262,6 +263,9 @@ def vasprun(
  <parameters>
   <separator name="electronic" >
 {parameters}
+  </separator>
+  <separator name="response functions" >
+   <i type="int" name="NELM">     1</i>
   </separator>
  </parameters>
  <atominfo>
@@ -316,6 +320,7 @@ def outcar(
     kinds = list(dict.fromkeys(crystal.symbols))
     counts = [crystal.symbols.count(kind) for kind in kinds]
     logical = {name: value.strip(".")[0].upper() for name, value in used.items()}
+    logical["LREAL"] = "F" if logical["LREAL"] == "F" else "T"
     titles = 2 * "".join(f" POTCAR:    PAW_PBE {TITLES[kind]}\n" for kind in kinds) + "".join(
         f"   VRHFIN ={kind}: planted\n   LEXCH  = PE\n   TITEL  = PAW_PBE {TITLES[kind]}\n" for kind in kinds
     )
@@ -339,7 +344,7 @@ def outcar(
 {_columns(np.column_stack([planted.k_points, np.round(planted.weights / planted.weights.min())]), "10.6f")}
 
  Startparameter for this run:
-   PREC   = accura    normal or accurate (medium, high low for compatibility)
+   PREC   = {used["PREC"].lower()[:6]:<9} normal or accurate (medium, high low for compatibility)
    ISTART =      0    job   : 0-new  1-cont  2-samecut
    ICHARG = {used["ICHARG"]:>6}    charge: 1-file 2-atom 10-const
    ISPIN  = {used["ISPIN"]:>6}    spin polarized calculation?
@@ -351,6 +356,7 @@ def outcar(
    ENCUT  = {float(used["ENCUT"]):6.1f} eV  22.05 Ry    4.70 a.u.  25.33 25.33 25.33*2*pi/ulx,y,z
    NELM   = {used["NELM"]:>6};   NELMIN=  2; NELMDL= -5     # of ELM steps
    EDIFF  = 0.{exponent[0]}E-{exponent[1]}   stopping-criterion for ELM
+   LREAL  = {logical["LREAL"]:>6}    real-space projection
 {" LDA+U is selected, type is set to LDAUTYPE =  2" if logical["LDAU"] == "T" else ""}
  Ionic relaxation
    NSW    = {used["NSW"]:>6}    number of steps for IOM
@@ -408,7 +414,9 @@ def _outcar_end(crystal: Crystal, planted: Answer, converged: bool, dispersion: 
             text += f"\n k-point {k + 1:5d} :   {x:10.4f}{y:10.4f}{z:10.4f}\n"
             text += "  band No.  band energies     occupation \n"
             for b in range(bands):
-                text += f"{b + 1:7d}  {planted.levels[s, k, b]:12.4f}  {planted.occupations[s, k, b]:11.5f}\n"
+                # OUTCAR counts the electrons of a band, 2 without spin; the other files count states.
+                filled = planted.occupations[s, k, b] * (3 - spins)
+                text += f"{b + 1:7d}  {planted.levels[s, k, b]:12.4f}  {filled:11.5f}\n"
     reached = "because EDIFF is reached" if converged else "EDIFF was not reached (unconverged)"
     kb, stress = -planted.stress, ("XX", "YY", "ZZ", "XY", "YZ", "ZX")
     row = "".join(f"{x:12.5f}" for x in (kb[0, 0], kb[1, 1], kb[2, 2], kb[0, 1], kb[1, 2], kb[2, 0]))

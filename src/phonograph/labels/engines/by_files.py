@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from phonograph.errors import InputFileError
 from phonograph.labels.engines.jobs import note_job
-from phonograph.labels.engines.program import Ran, find_program, run_program
+from phonograph.labels.engines.program import Ran, find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
 from phonograph.labels.task import structure_bytes
 from phonograph.options import option
@@ -85,8 +85,8 @@ class FileEngine(ABC):
         return list(self.command)
 
     def environment(self) -> Mapping[str, str]:
-        """Return variables for the program besides those of this process; none unless an engine needs some."""
-        return {}
+        """Return variables for the program besides those of this process; those of MPI unless an engine has more."""
+        return mpi_environment()
 
     def clear_outputs(self, folder: Path) -> None:  # noqa: B027 - most engines overwrite theirs
         """Delete what an earlier run left, so that it cannot be taken for the output of the next."""

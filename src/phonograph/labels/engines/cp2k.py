@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -40,8 +39,8 @@ from phonograph.labels.engines.cp2k_input import (
     k_mesh,
     wave_function,
 )
-from phonograph.labels.engines.cp2k_output import Cp2kOutput, claims_end, read_output
-from phonograph.labels.engines.program import find_program, run_program
+from phonograph.labels.engines.cp2k_output import Cp2kOutput, StoppedUnconverged, claims_end, read_output
+from phonograph.labels.engines.program import find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
 from phonograph.labels.task import canonical_json, structure_bytes
 from phonograph.options import check_options, option
@@ -59,12 +58,6 @@ _HALOGENS, _ACCEPTORS = frozenset(("Br", "I", "At")), frozenset(("N", "O", "P", 
 
 _BANDS = ("eigenvalues_eV", "k_points", "k_weights")
 _PROBE_S = 60.0
-_MPI = {
-    # Open MPI binds the first rank of every run to the first core, where several labels would queue.
-    "OMPI_MCA_hwloc_base_binding_policy": "none",
-    # Ranks that wait leave their core to others.
-    "OMPI_MCA_mpi_yield_when_idle": "1",
-}
 _PHYSICAL = (
     "method",
     "functional",
@@ -80,8 +73,6 @@ _PHYSICAL = (
     "eps_scf",
 )
 """Options that decide the numbers, besides the data files; the others are ways to them."""
-
-_AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,9 +260,13 @@ class Cp2kLabeller(FileEngine):
 
     def tightened(self) -> tuple[str, Self]:
         """Return a calculation with finer grids and a tenth of the thresholds."""
-        finer = {"cutoff_Ry": 1.5 * self.cutoff_Ry, "rel_cutoff_Ry": 1.5 * self.rel_cutoff_Ry}
         tight = replace(
-            self, **finer, eps_default=self.eps_default / 10, eps_scf=self.eps_scf / 10, folder=self.tight_folder
+            self,
+            cutoff_Ry=1.5 * self.cutoff_Ry,
+            rel_cutoff_Ry=1.5 * self.rel_cutoff_Ry,
+            eps_default=self.eps_default / 10,
+            eps_scf=self.eps_scf / 10,
+            folder=self.tight_folder,
         )
         return f"cutoffs {tight.cutoff_Ry:g} and {tight.rel_cutoff_Ry:g} Ry, eps_scf {tight.eps_scf:g}", tight
 
@@ -279,10 +274,6 @@ class Cp2kLabeller(FileEngine):
         """Return the command with its input file, behind mpirun for more than one rank."""
         launcher = ["mpirun", "-np", str(self.ranks)] if self.ranks > 1 else []
         return [*launcher, *self.command, "-i", self.INPUT]
-
-    def environment(self) -> Mapping[str, str]:
-        """Return variables of MPI; started by root, as in containers, Open MPI asks to be told so twice."""
-        return {**_MPI, **(_AS_ROOT if os.geteuid() == 0 else {})}
 
     def label(self, crystal: Crystal) -> LabelResult:
         """Label one crystal; elements without data and electrons that do not pair are ``bad_input``."""
@@ -403,7 +394,10 @@ class Cp2kLabeller(FileEngine):
 
     def read_outputs(self, crystal: Crystal, folder: Path) -> LabelResult:
         """Read and check the standard output."""
-        output = read_output(folder / self.OUTPUT)
+        try:
+            output = read_output(folder / self.OUTPUT)
+        except StoppedUnconverged as error:
+            return failure("not_converged", str(error))
         settings = self._settings(crystal, folder)
         version = self.version or (_probe(tuple(self.command)) if self.command else "")
         check_output(output, crystal, settings, version)
@@ -440,7 +434,9 @@ class Cp2kLabeller(FileEngine):
 def _probe(command: tuple[str, ...]) -> str:
     """Return the version of CP2K, as it gives it."""
     with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
-        run_program([*command, "--version"], Path(folder), output="probe", environment=_AS_ROOT, limit_s=_PROBE_S)
+        run_program(
+            [*command, "--version"], Path(folder), output="probe", environment=mpi_environment(), limit_s=_PROBE_S
+        )
         told = (Path(folder) / "probe").read_text(encoding="utf-8", errors="replace")
     _, found, rest = told.partition("CP2K version ")
     if not found:

@@ -1,4 +1,8 @@
-"""Standard output of CP2K: one finished energy (and force) calculation, checked against itself."""
+"""Standard output of CP2K: one finished energy (and force) calculation, checked against itself.
+
+Outputs of 2023.1 are tested.  From 2024.1 on, CP2K stops where self-consistency fails, and from 2025 on it prints
+forces and stress in another layout (stress in bar), which is read too.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,12 @@ LARGEST_BYTES = 200_000_000
 _NUMBER = r"(-?\d+\.\d+(?:[ED][-+]\d+)?)"
 _NEEDS = "; run CP2K again, or copy the whole file"
 _LAST_LINES = 80
+_UNCONVERGED = "SCF run NOT converged"
+_FORCES = re.compile(r"ATOMIC FORCES in \[a\.u\.\]|FORCES\| Atomic forces \[hartree/bohr\]")
+_FORCE = rf"^\s+(?:FORCES\|\s+(\d+)|(\d+)\s+\d+\s+[A-Z][a-z]?)\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}(?:\s+{_NUMBER})?\s*$"
+_FORCES_SUM = re.compile(r"SUM OF ATOMIC FORCES|FORCES\| Sum")
+_STRESS = re.compile(r"STRESS\| Analytical stress tensor \[(GPa|bar)\]")
+_IN_GPA = {"GPa": 1.0, "bar": 1e-4}
 _EV_TOLERANCE = 1e-6
 """CP2K's factor from hartree to eV is that of an older CODATA; the two columns agree to this, relative."""
 
@@ -46,6 +56,10 @@ class Cp2kOutput:
     bands: Bands | None = None
     forces_Ha_per_bohr: FloatArray | None = None
     pressure_GPa: FloatArray | None = None
+
+
+class StoppedUnconverged(InputFileError):
+    """CP2K stopped because self-consistency was not reached, as it does from 2024.1 on."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +94,22 @@ def read_output(path: Path) -> Cp2kOutput:
 
     Raises
     ------
+    StoppedUnconverged
+        CP2K stopped for want of self-consistency.
     InputFileError
         In one sentence: missing, cut off, stopped by CP2K (whose message is repeated), several calculations in one
         file, or numbers that contradict each other.
     """
     text = _Text(shown(path.name), read_text(path, LARGEST_BYTES))
     if "[ABORT]" in text.text:
-        raise InputFileError(f"{text.place}: CP2K stopped: {_abort_message(text.text)}")
+        told = _abort_message(text.text)
+        kind = StoppedUnconverged if _UNCONVERGED in told else InputFileError
+        raise kind(f"{text.place}: CP2K stopped: {told}")
     _check_end(text)
     numbers, positions, valence = _atoms(text)
     volume, cell = _cell(text)
     steps = text.all(r"^\s*\*\*\* SCF run converged in\s+(\d+) steps \*\*\*\s*$")
-    failed = "SCF run NOT converged" in text.text
+    failed = _UNCONVERGED in text.text
     if not failed and len(steps) != 1:
         raise text.refuse(f"self-consistency is reported {len(steps)} times; expected once")
     results = {} if failed else _results(text, len(numbers), float(valence.sum()))
@@ -234,25 +252,26 @@ def _orbital_blocks(text: _Text) -> list[tuple[str, FloatArray, FloatArray]]:
 
 
 def _forces(text: _Text, atoms: int) -> FloatArray | None:
-    if "ATOMIC FORCES in [a.u.]" not in text.text:
+    head = _FORCES.search(text.text)
+    if head is None:
         return None
-    part = text.text.partition("ATOMIC FORCES in [a.u.]")[2]
-    listed, _, rest = part.partition("SUM OF ATOMIC FORCES")
-    line = rf"^\s+(\d+)\s+\d+\s+[A-Z][a-z]?\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*$"
-    rows = re.findall(line, listed, re.MULTILINE)
-    if [row[0] for row in rows] != [str(place) for place in range(1, atoms + 1)]:
+    part = text.text[head.end() :]
+    end = _FORCES_SUM.search(part)
+    rows = re.findall(_FORCE, part[: end.start()], re.MULTILINE) if end else []
+    if end is None or [row[0] or row[1] for row in rows] != [str(place) for place in range(1, atoms + 1)]:
         raise text.refuse(f"it lists the forces on {len(rows)} of {atoms} atoms")
-    forces = _floats(text, [row[1:] for row in rows], (atoms, 3), "the forces")
-    total = _floats(text, [rest.split("\n")[0].split()[:3]], (3,), "the sum of the forces")
+    forces = _floats(text, [row[2:5] for row in rows], (atoms, 3), "the forces")
+    total = _floats(text, [part[end.end() :].split("\n")[0].split()[:3]], (3,), "the sum of the forces")
     if np.abs(forces.sum(axis=0) - total).max() > 1e-9 * (1 + atoms):
         raise text.refuse("the forces do not sum to the sum it gives")
     return forces
 
 
 def _pressure(text: _Text) -> FloatArray | None:
-    if "STRESS| Analytical stress tensor [GPa]" not in text.text:
+    head = _STRESS.search(text.text)
+    if head is None:
         return None
-    part = text.text.partition("STRESS| Analytical stress tensor [GPa]")[2].partition("Eigenvectors")[0]
+    part = text.text[head.end() :].partition("Eigenvectors")[0]
     rows = re.findall(rf"^ STRESS\|\s+[xyz]\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s*$", part, re.MULTILINE)
     tensor = _floats(text, rows, (3, 3), "the stress")
     trace = re.findall(rf"^ STRESS\| 1/3 Trace\s+{_NUMBER}\s*$", part, re.MULTILINE)
@@ -261,7 +280,7 @@ def _pressure(text: _Text) -> FloatArray | None:
         raise text.refuse("the stress does not have the trace it gives")
     if np.abs(tensor - tensor.T).max() > 1e-6 * scale:
         raise text.refuse("the stress is not symmetric")
-    return tensor
+    return tensor * _IN_GPA[head[1]]
 
 
 def _floats(text: _Text, rows: Sequence[Sequence[str]], shape: tuple[int, ...], what: str) -> FloatArray:

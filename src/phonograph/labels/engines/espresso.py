@@ -31,7 +31,7 @@ from phonograph.labels.engines.espresso_input import (
 )
 from phonograph.labels.engines.espresso_output import LARGEST_BYTES, PwOutput, check_agreement, read_xml
 from phonograph.labels.engines.espresso_text import read_text_output
-from phonograph.labels.engines.program import Ran, find_program, run_program
+from phonograph.labels.engines.program import Ran, find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
 from phonograph.options import check_options, option
 from phonograph.types import Crystal, FloatArray, LabelResult
@@ -293,6 +293,7 @@ class EspressoLabeller(FileEngine):
             "conv_thr": self.convergence_Ry,
             "noncolin": False,
             "pseudopotentials": tuple(one.file for one in pseudos),
+            "starting_magnetization": (self.starting_magnetisation,) * len(pseudos),
             "k_mesh": (0,) * 6 if gamma_only(self.k_mesh, self.k_shift) else (*self.k_mesh, *self.k_shift),
             **dict.fromkeys(("dftU", "vdW", "hybrid"), False),
         }
@@ -300,8 +301,9 @@ class EspressoLabeller(FileEngine):
             wanted = expected.get(name, -1.0 if name == "tot_magnetization" else found)
             if not _same(name, found, wanted, output.rounding.get(name, 0.0)):
                 raise _another(output, f"{name} = {found}", wanted)
-        if self.version and output.version != self.version:
-            raise _another(output, f"version {output.version}", self.version)
+        version = self.version or (_probe(tuple(self.command)) if self.command else "")
+        if version and output.version != version:
+            raise _another(output, f"version {output.version}", version)
         if output.md5 and output.md5 != tuple(one.md5 for one in pseudos):
             raise _another(output, "other pseudopotential files of the same names", "those here")
         if output.converged:
@@ -389,6 +391,8 @@ def _check_structure(output: PwOutput, crystal: Crystal) -> None:
 
 
 def _same(name: str, found: Any, wanted: Any, rounding: float) -> bool:
+    if name == "starting_magnetization":
+        return len(found) == len(wanted) and bool(np.allclose(found, wanted, rtol=0.0, atol=max(rounding, 1e-9)))
     if name in _TOLERANCES:
         return bool(abs(found - wanted) <= max(rounding, _TOLERANCES[name] * max(abs(wanted), 1e-12)))
     return bool(found == wanted)
@@ -405,7 +409,8 @@ def _another(output: PwOutput, found: str, wanted: Any) -> InputFileError:
 def _probe(command: tuple[str, ...]) -> str:
     """Return the version of pw.x, which it prints before it reads its (here: empty) input."""
     with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
-        run_program([*command, "-in", "/dev/null"], Path(folder), output="probe", limit_s=_PROBE_S)
+        arguments, place = [*command, "-in", "/dev/null"], Path(folder)
+        run_program(arguments, place, output="probe", environment=mpi_environment(), limit_s=_PROBE_S)
         told = (Path(folder) / "probe").read_text(encoding="utf-8", errors="replace")
     _, found, rest = told.partition("Program PWSCF v.")
     if not found:

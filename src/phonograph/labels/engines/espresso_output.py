@@ -264,6 +264,9 @@ def _xml_settings(tree: _Tree) -> dict[str, Any]:
         settings["smearing"] = name
         width = _array(attributes.get("degauss", ""), (1,), "degauss", tree.place)
         settings["degauss"] = float(width[0]) * _HARTREE_RY
+    if settings["nspin"] == 2:
+        starts = tree.found.get("input/atomic_species/species/starting_magnetization", [])
+        settings["starting_magnetization"] = tuple(float(_array(t, (1,), "a start", tree.place)[0]) for _, t in starts)
     if f"{bands}/tot_magnetization" in tree.found:
         settings["tot_magnetization"] = tree.number(f"{bands}/tot_magnetization")
     for name in ("dftU", "vdW", "hybrid"):

@@ -24,7 +24,7 @@ _SMEARINGS = {
     "marzari-vanderbilt": "mv",
     "fermi-dirac": "fd",
 }
-_ROUNDING = {"ecutwfc": 6e-5, "ecutrho": 6e-5, "degauss": 6e-5}
+_ROUNDING = {"ecutwfc": 6e-5, "ecutrho": 6e-5, "degauss": 6e-5, "starting_magnetization": 6e-4}
 _CONVERGED = "convergence has been achieved in"
 _NOT_CONVERGED = "convergence NOT achieved"
 
@@ -161,6 +161,10 @@ def _settings(text: _Text) -> dict[str, Any]:
         ),
         "occupations": "fixed",
     }
+    if settings["nspin"] == 2:
+        listed = text.text.partition("Starting magnetic structure")[2].partition("\n\n")[0]
+        starts = re.findall(r"^\s+[A-Z][a-z]?\s+(-?\d+\.\d+)\s*$", listed, re.MULTILINE)
+        settings["starting_magnetization"] = tuple(float(word) for word in starts)
     if smeared := text.all(r"number of k points=\s*\d+\s+(\S+) smearing, width \(Ry\)=\s*(\S+)"):
         name, width = smeared[0]
         settings |= {

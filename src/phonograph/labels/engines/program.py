@@ -27,6 +27,14 @@ _LAUNCHERS = ("mpirun", "mpiexec", "mpiexec.hydra", "mpirun.openmpi", "mpiexec.o
 _VALUES = ("node", "slot", "core", "socket", "numa", "board", "hwthread", "package", "none")
 """Values of launchers' options that could be names of programs too (``--map-by node``)."""
 
+_MPI = {
+    # Open MPI binds the first rank of every run to the first core, where several labels would queue.
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    # Ranks that wait leave their core to others.
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+}
+_AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
@@ -45,6 +53,11 @@ class Ran:
 def find_program(name: str) -> str | None:
     """Return the full path of a program, or None where it is not installed."""
     return shutil.which(name)
+
+
+def mpi_environment() -> dict[str, str]:
+    """Return variables of MPI; started by root, as in containers, Open MPI asks to be told so twice."""
+    return {**_MPI, **(_AS_ROOT if os.geteuid() == 0 else {})}
 
 
 def run_program(

@@ -39,6 +39,7 @@ from phonograph.labels.engines.vasp_potentials import (
     assemble,
     check_potentials,
     library,
+    library_sha256,
     potential_name,
     potentials_of,
     title_fits,
@@ -54,6 +55,7 @@ _BANDS = ("eigenvalues_eV", "occupations", "k_points", "k_weights")
 _OUTPUTS = ("vasprun.xml", "OUTCAR", "EIGENVAL")
 _ENDS = (b"</modeling>", b"Voluntary context switches")
 _REPAIRED = ("ALGO", "NELM")  # whoever repairs a loop that did not converge changes these
+_ONE_FOLDER = "give each calculation a folder of its own, or delete the old one"
 _TAIL_BYTES = 20_000
 WRITING_S = 60.0
 """An unfinished output that changed less than this ago is being written, s; the label waits."""
@@ -180,6 +182,11 @@ class VaspLabeller(FileEngine):
         }
         return tags | ({"ALGO": self.algorithm} if self.algorithm else {})
 
+    def identity(self) -> Mapping[str, Any]:
+        """Return the SHA-256 of each potential in the library that an element may get; none without a library."""
+        place = library(self.potential_folder)
+        return {} if place is None else library_sha256(place, self.potentials)
+
     def remedy(self, attempt: int, failure: str) -> tuple[str, Self] | None:
         """Minimise all bands at once, then with damping, with more steps each: other ways to the same answer.
 
@@ -226,15 +233,28 @@ class VaspLabeller(FileEngine):
         """Return whether an output was begun there; raises where the inputs there are of other settings."""
         if not (folder / "INCAR").is_file():
             return False
-        found = read_incar(read_text(folder / "INCAR"))
+        other = self._other_settings(read_incar(read_text(folder / "INCAR")))
+        if other:
+            raise Refused("waiting", f"{shown(folder)} holds a calculation of other settings ({other}); {_ONE_FOLDER}")
+        return any(find_output(folder, name) for name in _OUTPUTS[:2])
+
+    def _other_settings(self, found: Mapping[str, str]) -> str:
+        """Return the first tag in which an INCAR differs from what is asked for; empty where none does."""
         for name, value in self.tags().items():
             if name not in _REPAIRED and not (name in found and same_value(found[name], value)):
-                raise Refused(
-                    "waiting",
-                    f"{shown(folder)} holds a calculation of other settings ({name} = {found.get(name)}, wanted "
-                    f"{value}); give each calculation a folder of its own, or delete the old one",
+                return f"{name} = {found.get(name)}, wanted {value}"
+        return ""
+
+    def _check_own_tags(self, run: VaspRun, folder: Path) -> None:
+        """Raise where neither the output nor the INCAR beside it tells that a tag of the user's own was set."""
+        path = folder / "INCAR"
+        written = read_incar(read_text(path)) if path.is_file() else {}
+        for name, value in self.incar.items():
+            if name not in run.settings and not (name in written and same_value(written[name], value)):
+                raise InputFileError(
+                    f"{run.source} does not tell {name}, and the INCAR beside it has {name} = {written.get(name)}; "
+                    f"expected {value}; {_ONE_FOLDER}"
                 )
-        return any(find_output(folder, name) for name in _OUTPUTS[:2])
 
     def _potentials(self, crystal: Crystal) -> dict[str, str]:
         """Return element → name of its potential, in the order of POSCAR."""
@@ -293,6 +313,7 @@ class VaspLabeller(FileEngine):
         found = read_vasp_folder(folder)
         run, order, potentials = found.run, species_order(crystal), self._potentials(crystal)
         check_answer(run, reordered(crystal, order), self.tags(), self._mesh(crystal), potentials)
+        self._check_own_tags(run, folder)
         if self.version and run.version != self.version:
             raise InputFileError(f"{run.source} is of VASP {run.version}; expected {self.version}")
         if (folder / "POTCAR").is_file():

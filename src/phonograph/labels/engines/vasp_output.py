@@ -16,8 +16,8 @@ from phonograph.types import Crystal
 _MUST = ("ENCUT", "ISMEAR", "SIGMA", "ISPIN", "GGA", "LHFCALC", "EDIFF", "NSW")
 """Tags without which an output is not accepted."""
 
-_NOT_COMPARED = ("PREC", "LREAL", "ISTART", "ICHARG", "IBRION", "ISIF", "LWAVE", "LCHARG", "ALGO", "NELM", "PRECFOCK")
-"""Ways to the answer, what VASP prints differently from what is written, and what files are kept."""
+_NOT_COMPARED = ("ISTART", "ICHARG", "IBRION", "ISIF", "LWAVE", "LCHARG", "ALGO", "NELM", "PRECFOCK")
+"""Ways to the answer, and what files are kept."""
 
 _ABSENT: Mapping[str, str] = {
     "LHFCALC": "F",
@@ -72,12 +72,22 @@ def check_answer(
             raise _another(run, f"no {name}", wanted)
         if found == PRESENT and name in tags:
             continue
-        if found is not None and name not in _NOT_COMPARED and not same_value(found, wanted):
+        if found is not None and name not in _NOT_COMPARED and not _same_tag(name, found, wanted):
             raise _another(run, f"{name} = {found}", wanted)
     if "METAGGA" not in tags and run.settings.get("METAGGA", "F").upper() not in _NO_METAGGA:
         raise _another(run, f"METAGGA = {run.settings['METAGGA']}", "none")
     _check_mesh(run, divisions)
     _check_potentials(run, crystal, tags, potentials)
+
+
+def _same_tag(name: str, found: str, wanted: str) -> bool:
+    """Compare as VASP prints: ``accura`` (or ``a``) for PREC = Accurate, T for LREAL = Auto."""
+    one, other = (value.strip(". ").upper()[:1] for value in (found, wanted))
+    if name == "PREC":
+        return one == other
+    if name == "LREAL":
+        return (one == "F") is (other == "F")
+    return same_value(found, wanted)
 
 
 def same_value(found: str, wanted: str) -> bool:

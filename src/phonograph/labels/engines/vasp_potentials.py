@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -76,7 +77,7 @@ def assemble(folder: Path, names: Sequence[str]) -> bytes:
     """
     parts = []
     for name in names:
-        path = next((one for one in (folder / name / "POTCAR", folder / name / "POTCAR.gz") if one.is_file()), None)
+        path = _place(folder, name)
         if path is None:
             raise InputFileError(f"{shown(folder / name)} holds no POTCAR; choose another potential or another folder")
         data = read_bytes(path, MAX_POTENTIAL_BYTES)
@@ -85,6 +86,30 @@ def assemble(folder: Path, names: Sequence[str]) -> bytes:
             raise InputFileError(f"{shown(path)} has the title {titles[:1]}; expected one potential, PAW_PBE {name}")
         parts.append(data if data.endswith(b"\n") else data + b"\n")
     return b"".join(parts)
+
+
+def library_sha256(folder: Path, potentials: Mapping[str, str]) -> dict[str, str]:
+    """Return element → SHA-256 of the potential that it gets from a library, for all elements found there."""
+    from ase.data import chemical_symbols
+
+    found = {element: _place(folder, potential_name(element, potentials)) for element in chemical_symbols[1:]}
+    return {element: _sha256(path) for element, path in found.items() if path is not None}
+
+
+def _place(folder: Path, name: str) -> Path | None:
+    """Return the file of a potential in a library, plain or packed."""
+    return next((one for one in (folder / name / "POTCAR", folder / name / "POTCAR.gz") if one.is_file()), None)
+
+
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a library's potential as of one in a POTCAR, so that packing does not matter."""
+    status = path.stat()
+    return _hashed(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _hashed(path: Path, changed: int, size: int) -> str:
+    return " ".join(one.sha256 for one in potentials_of(read_bytes(path, MAX_POTENTIAL_BYTES)))
 
 
 def potentials_of(data: bytes) -> list[Potential]:

@@ -56,6 +56,18 @@ class ParslExecutor:
     settings: ClusterSettings
     say: Callable[[str], None] = field(default=_silent)
 
+    @property
+    def leaves_work(self) -> bool:
+        """Whether blocks outlive this process."""
+        return self.settings.detach
+
+    def clear(self, results: Path) -> None:
+        """Cancel the blocks that an earlier run of the same store left in the queue; they may still be at work."""
+        if self.settings.scheduler == "slurm" and results.is_dir():
+            with _parsl():
+                from phonograph.labels.execution.cluster_parsl import cancel_earlier
+            cancel_earlier(self.settings, results)
+
     def places(self, needs: Needs) -> int:
         """Return the number of workers of all blocks together."""
         s = self.settings
@@ -97,7 +109,7 @@ def finished_of(task: Task, future: Future[str]) -> Finished:
     if told["error"]:
         kind_of = getattr(errors, told["error"], UserError)
         raise kind_of(told["message"])
-    return Finished(task=task, died=told["died"], timed_out=told["timed_out"])
+    return Finished(task=task, died=told["died"], timed_out=told["timed_out"], seconds=told.get("seconds", 0.0))
 
 
 class _Blocks:
@@ -175,16 +187,23 @@ def _any_runs(status: list[tuple[str, Any]]) -> bool:
 
 
 @contextlib.contextmanager
-def _blocks(executor: ParslExecutor, needs: Needs, beside: Path) -> Iterator[_Blocks]:
-    """Start Parsl, and end its blocks and processes when the block of code ends, or leave them where asked to."""
+def _parsl() -> Iterator[None]:
+    """Turn an import that fails because Parsl is not there into one sentence."""
     try:
-        from phonograph.labels.execution.cluster_parsl import started, stop
+        yield
     except ModuleNotFoundError as error:
         if not str(error.name).startswith("parsl"):
             raise
         raise MissingEngineError(
             'labels on a cluster need Parsl, which is not installed; install it with: pip install "phonograph[cluster]"'
         ) from error
+
+
+@contextlib.contextmanager
+def _blocks(executor: ParslExecutor, needs: Needs, beside: Path) -> Iterator[_Blocks]:
+    """Start Parsl, and end its blocks and processes when the block of code ends, or leave them where asked to."""
+    with _parsl():
+        from phonograph.labels.execution.cluster_parsl import started, stop
     kernel, pool, ledger = started(executor.settings, needs, beside)
     left = False
     try:

@@ -38,7 +38,7 @@ def started(settings: ClusterSettings, needs: Needs, beside: Path) -> tuple[Any,
     drain_s = settings.drain_s(needs.timeout_s + entry.BATCH_S + entry.TOO_LATE_S)
     workers = settings.workers(needs.cores, needs.memory_GB)
     folder = own_folder(settings, beside)
-    label = "phonograph-" + hashlib.sha256(str(folder).encode()).hexdigest()[:10]
+    label = _label(folder)
     provider = provider_of(settings, _init_lines(settings))
     if settings.scheduler == "slurm":
         cancel_blocks(label)
@@ -63,6 +63,16 @@ def started(settings: ClusterSettings, needs: Needs, beside: Path) -> tuple[Any,
     if not settings.address:
         pool.address, pool.all_addresses = None, own_addresses()
     return DataFlowKernel(_config(settings, pool, folder)), pool, ledger
+
+
+def cancel_earlier(settings: ClusterSettings, beside: Path) -> None:
+    """Cancel the blocks that an earlier run of the same label store has left, and wait until they are gone."""
+    cancel_blocks(_label(own_folder(settings, beside)))
+
+
+def _label(folder: Path) -> str:
+    """Return the name of one label store's blocks, part of the names of their jobs, from a folder of its own."""
+    return "phonograph-" + hashlib.sha256(str(folder).encode()).hexdigest()[:10]
 
 
 def _config(settings: ClusterSettings, pool: Any, folder: Path) -> Config:
@@ -121,8 +131,9 @@ def own_folder(settings: ClusterSettings, beside: Path) -> Path:
     InputFileError
         A folder that cannot be written.
     """
-    folder = Path(settings.folder).expanduser() if settings.folder else beside.with_suffix(".blocks")
-    folder = folder.resolve()
+    # Several stores may name one folder: each has its own in it, because a run cancels what it finds there.
+    named = Path(settings.folder).expanduser() / _label(beside.absolute()) if settings.folder else None
+    folder = (named or beside.with_suffix(".blocks")).resolve()
     if not _PLAIN.fullmatch(str(folder)):
         raise ConfigurationError(
             f"job scripts cannot name the folder {str(folder)!r}: it may have letters, digits and . _ / + = , : @ ~ - "

@@ -26,6 +26,11 @@ ANSWER_S = 9.0
 COMMAND_S = 60
 """Later it may be busy for longer, s."""
 
+GONE_S = 40.0
+"""Slurm kills a cancelled job 30 s after it was asked to end, s."""
+
+LOOK_S = 0.5
+
 _STATES = {"PD": JobState.PENDING, "CF": JobState.PENDING, "S": JobState.HELD}
 _HINTS = {
     "partition": "name a partition that `sinfo` lists in labels.executor.partition",
@@ -157,11 +162,18 @@ def check_queue(settings: ClusterSettings) -> None:
 
 
 def cancel_blocks(label: str) -> None:
-    """Cancel the jobs that an earlier run of the same label store has left in the queue."""
-    code, listed, _ = ask(["squeue", "--me", "--noheader", "--format=%i|%j"], COMMAND_S)
-    jobs = [line.split("|")[0] for line in listed.splitlines() if f".{label}." in line] if code == 0 else []
-    if jobs:
+    """Cancel the jobs that an earlier run of the same label store has left in the queue, and wait until they end."""
+    until = time.monotonic() + GONE_S
+    if jobs := _jobs_of(label):
         ask(["scancel", *jobs], COMMAND_S)
+    while jobs and time.monotonic() < until:
+        time.sleep(LOOK_S)
+        jobs = _jobs_of(label)
+
+
+def _jobs_of(label: str) -> list[str]:
+    code, listed, _ = ask(["squeue", "--me", "--noheader", "--format=%i|%j"], COMMAND_S)
+    return [line.split("|")[0] for line in listed.splitlines() if f".{label}." in line] if code == 0 else []
 
 
 def ask(command: Sequence[str], seconds: float) -> tuple[int, str, str]:

@@ -73,7 +73,8 @@ class _Process:
 
     def ask(self, task: str, limit_s: float) -> dict[str, Any]:
         """Return what the process answers, or how it died."""
-        until = time.monotonic() + limit_s + STARTUP_S
+        began = time.monotonic()
+        until = began + limit_s + STARTUP_S
         writer = self._process.stdin
         assert writer is not None
         try:
@@ -89,7 +90,7 @@ class _Process:
         self._process.wait()
         code = self._process.returncode
         self.end()
-        return {"died": describe_exit(code)}
+        return {"died": describe_exit(code), "seconds": time.monotonic() - began}
 
     def _answer(self, until: float) -> bytes | None:
         """Return one line; empty where the process is gone, None where the time is up."""

@@ -74,9 +74,18 @@ def opened(result: Path) -> Iterator[Journal]:
         # Some network file systems know no locks; then a living worker cannot be told from a dead one.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _end_line(descriptor)
         yield Journal(path, descriptor, read_journal(path))
     finally:
         os.close(descriptor)
+
+
+def _end_line(descriptor: int) -> None:
+    """End a line that an earlier worker has torn, so that it takes none of ours with it."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        with contextlib.suppress(OSError):  # on a full disk the next line says so
+            os.write(descriptor, b"\n")
 
 
 def read_journal(path: Path) -> Left:

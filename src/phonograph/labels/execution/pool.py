@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 from phonograph.errors import ConfigurationError
@@ -77,6 +78,14 @@ class WorkerPool:
         self._broken_starts = 0
         self._any_finished = False
         self._last_sign_of_life = time.monotonic()
+
+    @property
+    def leaves_work(self) -> bool:
+        """False: worker processes die with this one."""
+        return False
+
+    def clear(self, results: Path) -> None:
+        """Do nothing: no worker process outlives its driver."""
 
     def places(self, needs: Needs) -> int:
         """Return the number of worker processes for such tasks."""
@@ -163,7 +172,7 @@ class WorkerPool:
                     self._again.append(flight.task)
                     broken = True
                 else:
-                    ended.append(_ended(future, flight.task))
+                    ended.append(_ended(future, flight.task, now - (flight.started or now)))
         if ended:
             self._broken_starts, self._any_finished = 0, True
         if any(one.died or one.timed_out for one in ended):
@@ -188,7 +197,8 @@ class WorkerPool:
             flight.missed = (flight.missed or now) if gone else None
             if flight.missed is not None and now - flight.missed > LOST_S:
                 del self._flights[future]
-                ended.append(Finished(task=flight.task, died="gone without a word"))
+                held = flight.missed - (flight.started or flight.missed)
+                ended.append(Finished(task=flight.task, died="gone without a word", seconds=held))
         return ended
 
     def _stalled(self) -> list[Finished]:
@@ -225,7 +235,7 @@ class WorkerPool:
             orphans.kill_abandoned(self._mark)
 
 
-def _ended(future: Future[None], task: Task) -> Finished:
+def _ended(future: Future[None], task: Task, seconds: float) -> Finished:
     """Translate pebble's news; what the worker raised is raised."""
     from pebble import ProcessExpired
 
@@ -236,7 +246,7 @@ def _ended(future: Future[None], task: Task) -> Finished:
         return Finished(task=task, timed_out=True)
     if not isinstance(error, ProcessExpired):
         raise error
-    return Finished(task=task, died=how_it_died(getattr(error, "exitcode", None)))
+    return Finished(task=task, died=how_it_died(getattr(error, "exitcode", None)), seconds=seconds)
 
 
 def how_it_died(exit_code: int | None) -> str:

@@ -62,11 +62,14 @@ class Finished:
         How its worker died, in a few words ("killed, perhaps out of memory"); empty where it ended by itself.
     timed_out
         Whether the executor stopped it because :attr:`Task.limit_s` had passed.
+    seconds
+        Wall time from its start to the death of its worker, s; 0 where nobody knows.
     """
 
     task: Task
     died: str = ""
     timed_out: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,6 +98,15 @@ class Needs:
 class Executor(Protocol):
     """Runs tasks somewhere; the local processes and the cluster are two of them."""
 
+    @property
+    def leaves_work(self) -> bool:
+        """Whether workers go on when :meth:`run` is closed; their result files are then left to the next run."""
+        ...
+
+    def clear(self, results: Path) -> None:
+        """End what an earlier run left at work for this folder of results; what it has finished stays there."""
+        ...
+
     def places(self, needs: Needs) -> int:
         """Return how many tasks it would run at a time, at least 1; used to cut the work into tasks."""
         ...
@@ -105,8 +117,8 @@ class Executor(Protocol):
         ``next_task`` returns None when there is nothing to do for now; after a yield there may be more, because the
         driver sends again what a dead worker left.  The generator ends when ``next_task`` returned None and nothing
         is in flight.  It yields at least every second (an empty list will do), so that the driver can write to its
-        store and answer ^C.  Closing it ends every process that it started (or leaves them to finish, for an
-        executor that says so).
+        store and answer ^C.  Closing it ends every process that it started (or leaves them to finish, where
+        :attr:`leaves_work`).
 
         Every task taken is told exactly once, unless the generator is closed before.  A worker that dies is told
         by :attr:`Finished.died`; trying again is the driver's business.
