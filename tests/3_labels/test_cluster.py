@@ -166,6 +166,20 @@ def test_detached_blocks_finish_the_queue(queue, cluster_driver, tmp_path, toy_l
 
 
 @pytest.mark.slow
+def test_a_run_beside_detached_blocks_ends_them_and_keeps_what_they_finished(queue, cluster_driver, tmp_path, toy_log):
+    settings = {**QUICK, "detach": True}
+    process = cluster_driver(tmp_path / "s.sqlite", 40, 0.5, settings, environment=queue.environment.items())
+    done(process, 2)
+    process.kill()
+    process.wait()
+    time.sleep(2.0)
+    finished_well(cluster_driver(tmp_path / "s.sqlite", 40, 0.5, settings, environment=queue.environment.items()))
+    twice = len(computed(toy_log)) - 40
+    assert twice <= QUICK["cores_per_node"], "only what was at hand is computed again"
+    assert set(load_labels(tmp_path / "s.csv").status) == {"ok"}
+
+
+@pytest.mark.slow
 def test_blocks_stop_before_their_walltime(queue, cluster_driver, tmp_path, toy_log):
     """A block takes no label that may not end in time: it leaves, and another one goes on; nothing is lost."""
     settings = {**QUICK, "cores_per_node": 1, "walltime": "00:01:00"}
