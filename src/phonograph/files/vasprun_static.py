@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from phonograph.errors import InputFileError
+from phonograph.files.harmless_xml import HarmlessXml
 from phonograph.files.safety import read_bytes, reading, shown
 from phonograph.files.vasp_run import GPA_PER_KILOBAR, MAX_OUTPUT_BYTES, VaspRun, crystal_of_file
-from phonograph.files.vasprun import HarmlessXml
 from phonograph.types import MAX_ATOMS, FloatArray
 
 _LEAVES = ("i", "v", "r", "c")
@@ -37,7 +37,7 @@ class _Collector(HarmlessXml):
     """
 
     def __init__(self, place: str) -> None:
-        super().__init__(place)
+        super().__init__(place, "VASP")
         self.texts: defaultdict[str, list[str]] = defaultdict(list)
         self.echoed: dict[str, str] = {}
         self.used: dict[str, str] = {}

@@ -147,22 +147,7 @@ def _copy_name(sample: str, cause: str, copy: int) -> str:
 
 
 def _packed(name: str, crystals: Sequence[Crystal]) -> Configurations:
-    count, atoms = len(crystals), sum(len(crystal) for crystal in crystals)
-    undefined = np.full(count, np.nan)
-    return Configurations(
-        name=name,
-        sampler="file",
-        offsets=np.cumsum([0, *(len(crystal) for crystal in crystals)]),
-        numbers=np.concatenate([crystal.numbers for crystal in crystals]),
-        positions_A=np.concatenate([crystal.positions_A for crystal in crystals]),
-        displacements_A=np.full((atoms, 3), np.nan),
-        cells_A=np.array([crystal.cell_A for crystal in crystals]),
-        temperature_K=undefined,
-        amplitude_A=undefined,
-        fraction=undefined,
-        index=np.arange(count),
-        group=tuple(f"{name}:{place}" for place in range(count)),
-    )
+    return Configurations.of_crystals(name, crystals, [f"{name}:{place}" for place in range(len(crystals))])
 
 
 def _rows_of_copies(labels: Labels, sample: str, cause: str, copies: int) -> list[NoiseRow]:

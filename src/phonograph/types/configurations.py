@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -71,6 +71,26 @@ class Configurations:
             set_field(self, "group", tuple(map(str, self.group)))
         if len(self.group) != count:
             raise DataError(f"group must name {count} configurations; got {len(self.group)}")
+
+    @classmethod
+    def of_crystals(cls, name: str, crystals: Sequence[Crystal], group: Sequence[str]) -> Configurations:
+        """Return a set of crystals whose undisplaced positions are not known."""
+        offsets = np.cumsum([0, *(len(crystal) for crystal in crystals)])
+        undefined = np.full(len(crystals), np.nan)
+        return cls(
+            name=name,
+            sampler="file",
+            offsets=offsets,
+            numbers=np.concatenate([crystal.numbers for crystal in crystals]),
+            positions_A=np.concatenate([crystal.positions_A for crystal in crystals]),
+            displacements_A=np.full((int(offsets[-1]), 3), np.nan),
+            cells_A=np.array([crystal.cell_A for crystal in crystals]),
+            temperature_K=undefined,
+            amplitude_A=undefined,
+            fraction=undefined,
+            index=np.arange(len(crystals)),
+            group=tuple(group),
+        )
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

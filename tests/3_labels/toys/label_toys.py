@@ -31,22 +31,7 @@ def displaced(atoms, scale_A: float, seed: int = 0) -> Crystal:
 
 
 def configurations_of(crystals, name: str = "toy") -> Configurations:
-    count = len(crystals)
-    undefined = np.full(count, np.nan)
-    return Configurations(
-        name=name,
-        sampler="file",
-        offsets=np.cumsum([0, *(len(crystal) for crystal in crystals)]),
-        numbers=np.concatenate([crystal.numbers for crystal in crystals]),
-        positions_A=np.concatenate([crystal.positions_A for crystal in crystals]),
-        displacements_A=np.full((sum(len(crystal) for crystal in crystals), 3), np.nan),
-        cells_A=np.array([crystal.cell_A for crystal in crystals]),
-        temperature_K=undefined,
-        amplitude_A=undefined,
-        fraction=undefined,
-        index=np.arange(count),
-        group=tuple(str(place) for place in range(count)),
-    )
+    return Configurations.of_crystals(name, crystals, [str(place) for place in range(len(crystals))])
 
 
 def copper(count: int, name: str = "toy", size: int = 1) -> Configurations:

@@ -16,6 +16,7 @@ import numpy as np
 
 from phonograph.errors import DataError, InputFileError
 from phonograph.files.safety import read_text, shown
+from phonograph.labels.engines.printed import Printed
 from phonograph.types import Bands, FloatArray
 from phonograph.units import HARTREE_EV
 
@@ -62,19 +63,8 @@ class StoppedUnconverged(InputFileError):
     """CP2K stopped because self-consistency was not reached, as it does from 2024.1 on."""
 
 
-@dataclass(frozen=True)
-class _Text:
-    place: str
-    text: str
-
-    def all(self, pattern: str) -> list[Any]:
-        return re.findall(pattern, self.text, re.MULTILINE)
-
-    def one(self, pattern: str, what: str) -> Any:
-        found = self.all(pattern)
-        if len(found) != 1:
-            raise InputFileError(f"{self.place} gives {what} {len(found)} times; expected once{_NEEDS}")
-        return found[0]
+class _Text(Printed):
+    EXPECTED = f"once{_NEEDS}"
 
     def refuse(self, why: str) -> InputFileError:
         return InputFileError(f"{self.place}: {why}{_NEEDS}")

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 
 import numpy as np
 
 from phonograph.errors import DataError, InputFileError
-from phonograph.files.safety import MEBIBYTE, read_bytes, reason, shown
+from phonograph.files.harmless_xml import HarmlessXml
+from phonograph.files.safety import MEBIBYTE, read_bytes, shown
 from phonograph.types import Bands, FloatArray
 from phonograph.units import HARTREE_EV
 
@@ -23,6 +23,8 @@ LARGEST_BYTES = 256 * MEBIBYTE
 """Largest output file that is read."""
 
 DEEPEST = 20
+"""Deepest nesting of elements."""
+
 _HARTREE_RY = 2.0
 
 _ENERGY_RY, _FORCE_RY_PER_BOHR, _STRESS_RY_PER_BOHR3, _BAND_EV = 2e-8, 2e-8, 2e-8, 2e-4
@@ -111,49 +113,35 @@ def _near(first: FloatArray, second: FloatArray, tolerance: float) -> bool:
 # ── The XML file ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass
-class _Tree:
-    """Texts and attributes of the elements by their path, collected in one pass that refuses what could do harm."""
+class _Collector(HarmlessXml):
+    """Collects texts and attributes of the elements by their path."""
 
-    place: str
-    found: dict[str, list[tuple[Mapping[str, str], str]]] = field(default_factory=dict)
-    _stack: list[tuple[str, Mapping[str, str], list[str]]] = field(default_factory=list)
+    def __init__(self, place: str) -> None:
+        super().__init__(place, "pw.x", DEEPEST)
+        self.found: dict[str, list[tuple[Mapping[str, str], str]]] = {}
+        self._stack: list[tuple[str, Mapping[str, str], list[str]]] = []
 
-    def parse(self, data: bytes) -> None:
-        parser = expat.ParserCreate()
-        parser.buffer_text = True
-        parser.StartDoctypeDeclHandler = self._refuse
-        parser.EntityDeclHandler = self._refuse
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._characters
-        try:
-            parser.Parse(data, True)
-        except (LookupError, ValueError) as error:
-            raise InputFileError(f"{self.place} has an unknown encoding: {reason(error)}; copy it again") from error
-        except expat.ExpatError as error:
-            raise InputFileError(
-                f"{self.place} ends or breaks in line {error.lineno}: the calculation is unfinished, or the copy is cut"
-            ) from error
-
-    def _refuse(self, *_: Any) -> None:
-        raise InputFileError(f"{self.place} declares XML entities or a document type, which pw.x never does")
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        if len(self._stack) >= DEEPEST:
-            raise InputFileError(f"{self.place} nests elements deeper than {DEEPEST}; it is no file of pw.x")
+    def start(self, name: str, attributes: dict[str, str]) -> None:
         self._stack.append((name, attributes, []))
 
-    def _characters(self, text: str) -> None:
+    def text(self, text: str) -> None:
         if self._stack:
             self._stack[-1][2].append(text)
 
-    def _end(self, _: str) -> None:
+    def end(self, name: str) -> None:
         path = "/".join(name for name, _, _ in self._stack[1:])
         _, attributes, texts = self._stack.pop()
         # Symmetry operations are most of the file, and nothing here depends on them.
         if "symmetries/" not in path:
             self.found.setdefault(path, []).append((attributes, "".join(texts).strip()))
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """Elements of the file by their path; every question is answered or refused in one sentence."""
+
+    place: str
+    found: Mapping[str, list[tuple[Mapping[str, str], str]]]
 
     def one(self, path: str, *others: str) -> tuple[Mapping[str, str], str]:
         """Return attributes and text of an element that must stand exactly once, under one of the paths."""
@@ -198,8 +186,9 @@ def read_xml(path: Path) -> PwOutput:
     InputFileError
         In one sentence: cut off, not of pw.x, with entities, unfinished, or incomplete.
     """
-    tree = _Tree(shown(path))
-    tree.parse(read_bytes(path, LARGEST_BYTES))
+    collector = _Collector(shown(path))
+    collector.read(read_bytes(path, LARGEST_BYTES))
+    tree = _Tree(collector.place, collector.found)
     creator, _ = tree.one("general_info/creator")
     if creator.get("NAME") != "PWSCF":
         raise InputFileError(f"{tree.place} was not written by pw.x")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from phonograph.errors import DataError, InputFileError
 from phonograph.files.safety import read_text, reason, shown
 from phonograph.labels.engines.espresso_output import LARGEST_BYTES, PwOutput
+from phonograph.labels.engines.printed import Printed
 from phonograph.types import Bands, FloatArray
 
 _NUMBER = r"(-?\d+\.\d+(?:[ED][-+]?\d+)?)"
@@ -29,21 +30,11 @@ _CONVERGED = "convergence has been achieved in"
 _NOT_CONVERGED = "convergence NOT achieved"
 
 
-@dataclass(frozen=True)
-class _Text:
-    place: str
-    text: str
-
-    def all(self, pattern: str) -> list[Any]:
-        return re.findall(pattern, self.text, re.MULTILINE)
+class _Text(Printed):
+    EXPECTED = "one finished calculation without moves"
 
     def one(self, pattern: str, what: str) -> Any:
-        found = self.all(pattern)
-        if len(found) != 1:
-            raise InputFileError(
-                f"{self.place} gives the {what} {len(found)} times; expected one finished calculation without moves"
-            )
-        return found[0]
+        return super().one(pattern, f"the {what}")
 
     def number(self, name: str) -> float:
         return _float(self.one(rf"^\s*{re.escape(name)}\s*=\s*(\S+)", name), self.place)
@@ -68,35 +59,8 @@ def read_text_output(path: Path) -> PwOutput:
         )
     symbols, cell, positions = _structure(text)
     converged = _CONVERGED in text.text and _NOT_CONVERGED not in text.text
-    if not converged:
-        return _unconverged(text, version, symbols, cell, positions)
-    forces = text.all(rf"^\s+atom\s+\d+ type\s+\d+\s+force =\s*{_THREE}\s*$")[: len(symbols)]
-    stress = text.one(rf"total\s+stress.*\n\s+{_THREE}.*\n\s+{_THREE}.*\n\s+{_THREE}", "stress")
-    return PwOutput(
-        place=text.place,
-        version=version,
-        converged=True,
-        symbols=symbols,
-        cell_bohr=cell,
-        positions_bohr=positions,
-        length_bohr=_rounding(cell),
-        rounding=_ROUNDING,
-        settings=_settings(text),
-        energy_Ry=_float(text.one(r"^!\s+total energy\s+=\s+(\S+) Ry", "total energy"), text.place),
-        forces_Ry_per_bohr=_floats(forces, (len(symbols), 3), "forces", text.place),
-        stress_Ry_per_bohr3=_floats(stress, (3, 3), "the stress", text.place),
-        bands=_bands(text),
-        fermi_eV=_fermi(text),
-        md5=tuple(text.all(r"MD5 check sum: ([0-9a-f]{32})")),
-    )
-
-
-def _unconverged(
-    text: _Text, version: str, symbols: tuple[str, ...], cell: FloatArray, positions: FloatArray
-) -> PwOutput:
-    """Return what is known of a calculation that has no results; pw.x prints JOB DONE there too."""
     count = len(symbols)
-    return PwOutput(
+    known = PwOutput(
         place=text.place,
         version=version,
         converged=False,
@@ -110,6 +74,24 @@ def _unconverged(
         forces_Ry_per_bohr=np.full((count, 3), np.nan),
         stress_Ry_per_bohr3=np.full((3, 3), np.nan),
         bands=Bands.at_gamma(np.zeros(1), 0.0),
+    )
+    # pw.x prints JOB DONE without self-consistency too, and then no results.
+    return _with_results(known, text) if converged else known
+
+
+def _with_results(known: PwOutput, text: _Text) -> PwOutput:
+    count = len(known.symbols)
+    forces = text.all(rf"^\s+atom\s+\d+ type\s+\d+\s+force =\s*{_THREE}\s*$")[:count]
+    stress = text.one(rf"total\s+stress.*\n\s+{_THREE}.*\n\s+{_THREE}.*\n\s+{_THREE}", "stress")
+    return replace(
+        known,
+        converged=True,
+        energy_Ry=_float(text.one(r"^!\s+total energy\s+=\s+(\S+) Ry", "total energy"), text.place),
+        forces_Ry_per_bohr=_floats(forces, (count, 3), "forces", text.place),
+        stress_Ry_per_bohr3=_floats(stress, (3, 3), "the stress", text.place),
+        bands=_bands(text),
+        fermi_eV=_fermi(text),
+        md5=tuple(text.all(r"MD5 check sum: ([0-9a-f]{32})")),
     )
 
 
