@@ -68,9 +68,9 @@ def time_phonopy(phonon, samples):
     return setup, time.perf_counter() - start, time.process_time() - cpu, mean_square(generator.u)
 
 
-def phonons_of(phonon):
-    from phonograph.lattice import crystal_modes
-    from phonograph.types import Crystal, ForceConstants, Origin, Phonons, Spectrum
+def read_from(phonon):
+    from phonograph.testing import phonons_of
+    from phonograph.types import Crystal, ForceConstants, Origin
 
     def crystal(cell):
         return Crystal(cell_A=cell.cell, positions_A=cell.positions, numbers=cell.numbers, masses_amu=cell.masses)
@@ -83,24 +83,8 @@ def phonons_of(phonon):
         origin=Origin(room="benchmark"),
     )
     start = time.perf_counter()
-    frequencies = crystal_modes(constants).frequencies_THz
+    phonons = phonons_of(constants)
     setup = time.perf_counter() - start
-    empty = Spectrum(q=np.zeros((1, 3)), distance=np.zeros(1), frequencies_THz=np.zeros((1, 3)))
-    phonons = Phonons(
-        force_constants=constants,
-        harmonic=None,
-        method="file",
-        temperature_K=None,
-        frequencies_THz=frequencies,
-        frequency_error_THz=np.zeros_like(frequencies),
-        harmonic_frequencies_THz=frequencies,
-        spectrum=empty,
-        harmonic_spectrum=empty,
-        rounds=(),
-        converged=None,
-        warnings=(),
-        origin=Origin(room="benchmark"),
-    )
     return phonons, setup
 
 
@@ -108,7 +92,7 @@ def time_displacements(phonon, samples):
     from phonograph.sampling import ThermalSampler
     from phonograph.sampling.laws import correlated_draws
 
-    phonons, setup = phonons_of(phonon)
+    phonons, setup = read_from(phonon)
     sampler = ThermalSampler()
     start, cpu = time.perf_counter(), time.process_time()
     law = sampler.law(phonons)
@@ -119,7 +103,7 @@ def time_displacements(phonon, samples):
 def time_set(phonon, samples):
     from phonograph.sampling import ThermalSampler, sample
 
-    phonons, setup = phonons_of(phonon)
+    phonons, setup = read_from(phonon)
     start, cpu = time.perf_counter(), time.process_time()
     made = sample(phonons, ThermalSampler(), samples, 1, name="benchmark")
     return setup, time.perf_counter() - start, time.process_time() - cpu, mean_square(made.displacements_A)

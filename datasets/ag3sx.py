@@ -26,10 +26,9 @@ from phonograph.files.datasets import save_dataset
 from phonograph.files.trajectories import load_part
 from phonograph.labels import LabelStore
 from phonograph.labels.task import calculation, structure_bytes
-from phonograph.lattice import normal_modes
 from phonograph.phonons.cells import from_phonopy, phonopy_of
 from phonograph.streams import derive_seed
-from phonograph.testing import cubic_antiperovskite
+from phonograph.testing import cubic_antiperovskite, phonons_of
 from phonograph.types import (
     Configurations,
     Crystal,
@@ -38,7 +37,6 @@ from phonograph.types import (
     Labels,
     Origin,
     Phonons,
-    Spectrum,
     Trajectory,
 )
 
@@ -111,23 +109,7 @@ def with_force_constants(crystal: Crystal, a_A: float, values: Any) -> Phonons:
         values_eV_per_A2=values,
         origin=Origin(room="phonons", settings={"dataset": "ag3sx"}),
     )
-    frequencies = normal_modes(values, crystal.masses_amu).frequencies_THz
-    nothing = Spectrum(q=np.zeros((1, 3)), distance=np.zeros(1), frequencies_THz=np.zeros((1, 15)))
-    return Phonons(
-        force_constants=constants,
-        harmonic=None,
-        method="self-consistent",
-        temperature_K=None,
-        frequencies_THz=frequencies,
-        frequency_error_THz=np.zeros_like(frequencies),
-        harmonic_frequencies_THz=frequencies,
-        spectrum=nothing,
-        harmonic_spectrum=nothing,
-        rounds=(),
-        converged=True,
-        warnings=(),
-        origin=constants.origin,
-    )
+    return phonons_of(constants, "self-consistent")
 
 
 def solid_solution(fraction: float) -> pg.Substitution:
@@ -352,6 +334,8 @@ def main() -> int:
         label_with_dft(options.output, options.count, options.workers)
     elif options.stage == "pack":
         pack(options.output)
+    elif not options.rows:
+        parser.error("remake needs the ids of rows, for example thermal-00017")
     else:
         return max(map(remake, options.rows))
     return 0

@@ -28,9 +28,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
         os.close(handle)
     except OSError as error:
-        raise InputFileError(
-            f"cannot write {target}: {error.strerror}; choose a writable folder with free space"
-        ) from error
+        raise _cannot_write(target, error) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -40,9 +38,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
-        raise InputFileError(
-            f"cannot write {target}: {error.strerror or error}; free some space and run again"
-        ) from error
+        raise _cannot_write(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,6 +53,12 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def _cannot_write(target: Path, error: OSError) -> InputFileError:
+    return InputFileError(
+        f"cannot write {target}: {error.strerror or error}; it needs a writable folder with free space"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,18 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phonograph.graphs import build_graphs
+from phonograph.lattice import crystal_modes
 from phonograph.streams import stream
 from phonograph.types import (
     Configurations,
     Crystal,
     Explainer,
     Fitted,
+    ForceConstants,
     GraphModel,
     GraphSet,
     GraphSpec,
     Labeller,
     Phonons,
     Sampler,
+    Spectrum,
 )
 
 RELATIVE_TOLERANCE = 1e-5
@@ -45,6 +48,27 @@ def fcc(symbol: str = "Al", lattice_A: float = 4.05) -> Crystal:
 
     cell = 0.5 * lattice_A * (np.ones((3, 3)) - np.eye(3))
     return Crystal(cell_A=cell, positions_A=np.zeros((1, 3)), numbers=np.array([atomic_numbers[symbol]]))
+
+
+def phonons_of(constants: ForceConstants, method: str = "file") -> Phonons:
+    """Return phonons to sample from, made of force constants alone; their spectrum is left empty."""
+    frequencies = crystal_modes(constants).frequencies_THz
+    empty = Spectrum(q=np.zeros((1, 3)), distance=np.zeros(1), frequencies_THz=np.zeros((1, 3)))
+    return Phonons(
+        force_constants=constants,
+        harmonic=None,
+        method=method,
+        temperature_K=None,
+        frequencies_THz=frequencies,
+        frequency_error_THz=np.zeros_like(frequencies),
+        harmonic_frequencies_THz=frequencies,
+        spectrum=empty,
+        harmonic_spectrum=empty,
+        rounds=(),
+        converged=None,
+        warnings=(),
+        origin=constants.origin,
+    )
 
 
 def displaced(crystal: Crystal, n: int, rms_A: float = 0.1, seed: int = 0, name: str = "toy") -> Configurations:
