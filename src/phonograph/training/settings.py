@@ -32,9 +32,22 @@ class TrainingSettings:
     )
     edge_law: str = option(
         "cosine",
-        "Edge weight: 'cosine' decays smoothly to zero at the cutoff; 'minmax' is the paper's distance, scaled to "
-        "[0, 1] on the training part (far atoms weigh most).",
-        choices=("cosine", "minmax"),
+        "Edge weight: 'cosine' decays smoothly to zero at the cutoff; 'radial' are radial_functions of them, each "
+        "peaked at another distance; 'minmax' is the paper's distance, scaled to [0, 1] on the training part (far atoms "
+        "weigh most); 'fixed' is the same with the bounds typed into the authors' scripts.",
+        choices=("cosine", "radial", "minmax", "fixed"),
+    )
+    radial_functions: int = option(8, "Functions of the distance where edge_law is 'radial'.", minimum=2, maximum=64)
+    keep: str = option(
+        "best",
+        "Weights that are kept: 'best', of the lowest validation loss; 'last', of the last epoch, and then training "
+        "stops at the last epoch only.",
+        choices=("best", "last"),
+    )
+    precision: str = option(
+        "single",
+        "Arithmetic of training: 'single', 'double', or 'bfloat16' products in otherwise single precision.",
+        choices=("single", "double", "bfloat16"),
     )
     checkpoint_s: float = option(10.0, "Seconds between checkpoints; 0: after every epoch.", minimum=0.0)
 

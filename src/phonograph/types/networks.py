@@ -39,7 +39,8 @@ class Split:
 class InputScaling:
     """How numbers and distances become node features and edge weights, fitted on the training split only.
 
-    ``edge_law`` is ``"minmax"`` (paper: (d − d_min)/(d_max − d_min)) or ``"cosine"`` (½(1 + cos πd/r_c), decaying).
+    ``edge_law`` is ``"minmax"`` (paper: (d − d_min)/(d_max − d_min)), ``"fixed"`` (the same with typed bounds),
+    ``"cosine"`` (½(1 + cos πd/r_c), decaying) or ``"radial"`` (``radial_functions`` weights per edge).
     ``elements`` lists the atomic numbers seen in training; others are refused at prediction.
     """
 
@@ -49,6 +50,7 @@ class InputScaling:
     feature_min: tuple[float, ...]
     feature_max: tuple[float, ...]
     elements: tuple[int, ...]
+    radial_functions: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,9 @@ class Fitted:
         (min, max) of the training labels, in the target's unit.
     split, seed, best_epoch, history
         How it was trained.
+    heads
+        Targets of a network that gives several values at once, in the order of its outputs; ``target`` is one of them.
+        Empty: the network gives this target alone.
     """
 
     name: str
@@ -105,6 +110,7 @@ class Fitted:
     seed: int
     best_epoch: int
     history: tuple[Epoch, ...]
+    heads: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     origin: Origin = field(default_factory=lambda: Origin(room="training"))
 
