@@ -53,7 +53,8 @@ def spelt_out(crystal: Crystal, cutoff_A: float) -> list[tuple[int, int, float]]
 
 def edges_of(graphs, place=0):
     part = slice(graphs.edge_offsets[place], graphs.edge_offsets[place + 1])
-    return sorted(zip(graphs.source[part].tolist(), graphs.target[part].tolist(), graphs.distance_A[part].tolist()))
+    columns = (graphs.source[part].tolist(), graphs.target[part].tolist(), graphs.distance_A[part].tolist())
+    return sorted(zip(*columns, strict=True))
 
 
 def same(found, expected):
@@ -123,7 +124,7 @@ def test_cells_of_any_shape_and_smaller_than_the_cutoff():
 
 def test_graphs_depend_on_the_origin_but_all_images_do_not():
     crystal = forty_atoms(("Br", "S", "Ag"), by_site=True)
-    moved = replace(crystal, positions_A=crystal.positions_A + [0, 0, 5.0])
+    moved = replace(crystal, positions_A=crystal.positions_A + np.array([0, 0, 5.0]))
     counts = [len(build_graphs(single(c), PAPER_CODE).source) for c in (crystal, moved)]
     assert counts[0] != counts[1]
     assert len(build_graphs(single(moved), GraphSpec()).source) == 1232

@@ -7,8 +7,8 @@ neighbour beyond its end is missing.  Pairs of different atoms are searched from
 structure and written in both directions, so that which bonds are missing depends on the order of the atoms; an atom's
 own images are searched one by one.
 
-Source: the scripts published with Benítez et al., Why Physics Still Matters (2026), arXiv:2511.15222; described in words
-here and written anew.
+Source: the scripts published with Benítez et al., Why Physics Still Matters (2026), arXiv:2511.15222; described here
+in words and written anew.
 """
 
 from __future__ import annotations

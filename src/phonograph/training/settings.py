@@ -38,15 +38,15 @@ class TrainingSettings:
     )
     smallest_gap_eV: float = option(
         0.0,
-        "Samples with a smaller band gap neither train nor validate where the band gap is the target; they are counted. "
-        "0: none is left out.",
+        "Samples with at most this band gap neither train nor validate where the band gap is the target; they are "
+        "counted. 0: none is left out.",
         minimum=0.0,
     )
     edge_law: str = option(
         "cosine",
-        "Edge weight: 'cosine' decays smoothly to zero at the cutoff; 'radial' are radial_functions of them, each "
-        "peaked at another distance; 'minmax' is the paper's distance, scaled to [0, 1] on the training part (far atoms "
-        "weigh most); 'fixed' is the same with the bounds typed into the authors' scripts.",
+        "Edge weight: 'cosine' decays smoothly to zero at the cutoff; 'radial' are radial_functions weights, each "
+        "peaked at another distance; 'minmax' is the paper's distance, scaled to [0, 1] on the training part (far "
+        "atoms weigh most); 'fixed' is the same with the bounds typed into the authors' scripts.",
         choices=("cosine", "radial", "minmax", "fixed"),
     )
     node_features: str = option(
