@@ -2,7 +2,7 @@
 
 from phonograph.training.fit import fit
 from phonograph.training.parallel import FitJob, fit_many
-from phonograph.training.settings import TrainingSettings, paper_settings
+from phonograph.training.settings import TrainingSettings, paper_code_settings, paper_settings
 from phonograph.training.split import combine_splits, make_split
 from phonograph.training.study import run_study
 
@@ -13,6 +13,7 @@ __all__ = [
     "fit",
     "fit_many",
     "make_split",
+    "paper_code_settings",
     "paper_settings",
     "run_study",
 ]

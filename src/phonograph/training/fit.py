@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phonograph.errors import DataError
-from phonograph.models.features import fit_input_scaling
 from phonograph.models.spec import describe
-from phonograph.training.data import Data, feature_warnings, fit_target_scaling, scaling_kind, select
+from phonograph.training.data import Data, feature_warnings, input_scaling, select, target_scaling
 from phonograph.training.settings import TrainingSettings
 from phonograph.types import (
     PROPERTY_UNITS,
@@ -91,10 +90,10 @@ def fit(
     """
     settings = settings or TrainingSettings()
     name = name or "-".join(filter(None, (target, trained_on, f"seed{seed}")))
-    data = select(graphs, labels, split, target)
-    inputs = fit_input_scaling(data.graphs.select(data.train), settings.edge_law)
+    data = select(graphs, labels, split, target, settings)
+    inputs = input_scaling(data, settings)
     train_values = data.values[: data.n_train]
-    scaling = fit_target_scaling(train_values, scaling_kind(model, settings), target)
+    scaling = target_scaling(data, model, settings, target)
     fingerprint = data.fingerprint()
     described = _describe(model, settings, target, seed)
     key = hashlib.sha256(json.dumps([described, fingerprint, _versions()], default=repr).encode()).hexdigest()
