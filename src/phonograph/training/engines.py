@@ -202,7 +202,7 @@ class ModuleEngine:
         expected = (batch.n_graphs,) if self._targets == 1 else (batch.n_graphs, self._targets)
         if output.shape != expected:
             raise DataError(
-                f"a network must return one value per graph and target, shape {expected}; "
+                f"a network must return one value per graph{' and target' if self._targets > 1 else ''}, shape {expected}; "
                 f"that of {self._name} returned {tuple(output.shape)}"
             )
         return output.to(self.flat.dtype).view(1, batch.n_graphs, self._targets)

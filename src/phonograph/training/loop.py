@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phonograph.errors import DataError
 from phonograph.models.batch import GraphBatch, GraphSource
 from phonograph.streams import derive_seed
 from phonograph.training.adam import Adam
@@ -184,13 +183,13 @@ class Trainer:
         ]
         outputs = self.engine.outputs(batches, share, seeds)
         error, known = difference(outputs, values)
-        counts = self.processes.sum(known.sum(1))
+        errors, counts = self.processes.sum(torch.stack([(error * error).sum(1), known.sum(1)]))
         # The mean over targets of the mean squared error of each, over all processes.
         weights = 2.0 / (counts.clamp(min=1) * counts.shape[1])
         self.engine.pull(error * weights[:, None])
         if self.processes.size > 1:
             self.processes.sum(self.engine.grad)
-        self.errors += (error * error).sum(1)
+        self.errors += errors
         self.counts += counts
         self.norms += torch.linalg.vector_norm(self.engine.grad, dim=1)
         self.adam.step(self.engine.flat, self.engine.grad)
@@ -214,7 +213,6 @@ class Trainer:
         return made
 
     def _finish_epoch(self, steps: int) -> None:
-        self.processes.sum(self.errors)
         losses = mean_loss(self.errors, self.counts).tolist()
         norms = (self.norms / steps).tolist()
         held_out = self.held_out()
@@ -281,8 +279,3 @@ def slices(count: int, size: int) -> list[slice]:
     if len(starts) > 1 and count - starts[-1] == 1:
         starts.pop()
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]
-
-
-def output_spread(engine: Engine, row: int, member: Member) -> float:
-    """Return the difference between the largest and the smallest value that a network gives training samples."""
-    raise DataError(f"{engine} {row} {member}")
