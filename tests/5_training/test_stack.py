@@ -42,7 +42,7 @@ def awkward(model, seed, count=1, dtype=torch.float64, **more):
 
 
 def worst(one, other):
-    return float((one - other).detach().abs().max()) / float(other.detach().abs().max())
+    return float((one - other).detach().abs().max()) / max(1e-3, float(other.detach().abs().max()))
 
 
 @settings(max_examples=30, deadline=None)
@@ -75,7 +75,7 @@ def test_gradients_by_hand_are_those_of_autograd(graphs, seed, number, output, m
         expected.backward(pulls[member])
         assert worst(outputs[member], expected) < 1e-11
         truth = torch.cat([parameter.grad.flatten() for parameter in module.parameters()])
-        assert float((stack.grad[member] - truth).abs().max()) < 1e-10 * float(truth.abs().max())
+        assert worst(stack.grad[member], truth) < 1e-10
         state = stack.state(member)
         assert list(state) != [] and state.keys() == module.state_dict().keys()
         for name, value in module.state_dict().items():

@@ -125,10 +125,11 @@ class Trainer:
         )
         if self.processes.size > 1:
             self.engine.reduce = self.processes.sum
-        self._start_epoch()
+        self.start_epoch()
         self._cache: dict[str, list[tuple[list[GraphBatch], Tensor, Share]]] = {}
 
-    def _start_epoch(self) -> None:
+    def start_epoch(self) -> None:
+        """Clear the sums."""
         targets = self.members[0].values.shape[1]
         flat = self.engine.flat
         self.errors, self.counts = flat.new_zeros(len(self.alive), targets), flat.new_zeros(len(self.alive), targets)
@@ -136,8 +137,13 @@ class Trainer:
 
     @property
     def trained(self) -> list[Member]:
-        """The networks in training."""
+        """The networks in training, and at the end those that trained last."""
         return [self.members[place] for place in self.alive]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all networks are."""
+        return all(member.finished for member in self.members)
 
     def run(self, checkpoint: Path | None, key: str, progress: Progress | None) -> str:
         """Train until all are finished; return a sentence about a checkpoint that could not be used, or nothing."""
@@ -146,11 +152,11 @@ class Trainer:
         problem = resume(self, checkpoint, key) if checkpoint is not None and checkpoint.exists() else ""
         written = time.monotonic()
         what = self.members[0].name if len(self.members) == 1 else f"{len(self.members)} networks"
-        while self.alive:
+        while not self.finished:
             ended = self.advance()
             if ended and progress is not None:
                 progress(f"training {what}", self.epoch, self.settings.epochs)
-            due = not self.alive or time.monotonic() - written >= self.settings.checkpoint_s
+            due = self.finished or time.monotonic() - written >= self.settings.checkpoint_s
             if checkpoint is not None and due and self.processes.rank == 0:
                 write_checkpoint(checkpoint, snapshot(self, key))
                 written = time.monotonic()
@@ -227,17 +233,19 @@ class Trainer:
             member.judge(epoch, lambda row=row: self.engine.state(row))  # type: ignore[misc]
         self.epoch, self.step = self.epoch + 1, 0
         self.release([row for row, member in enumerate(self.trained) if not member.finished])
-        self._start_epoch()
+        self.start_epoch()
 
     def release(self, rows: list[int]) -> None:
-        """Go on with the networks at ``rows`` of those in training."""
-        if len(rows) == len(self.alive):
+        """Go on with the networks at ``rows`` of those in training; where there is none, keep all as they are.
+
+        Kept because a run with more epochs may go on from here.
+        """
+        if not rows or len(rows) == len(self.alive):
             return
         self.alive = [self.alive[row] for row in rows]
         self._cache.clear()
-        if rows:
-            self.engine.keep(rows)
-            self.adam.keep(rows)
+        self.engine.keep(rows)
+        self.adam.keep(rows)
 
     def held_out(self) -> list[float]:
         """Return the loss of the validation part for each network in training."""

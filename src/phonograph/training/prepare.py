@@ -75,8 +75,12 @@ class Task:
 
     @property
     def key(self) -> str:
-        """SHA-256 of everything that decides the result, for checkpoints."""
-        plain = [self.described, self.fingerprint, versions()]
+        """SHA-256 of everything that decides the steps, for checkpoints.
+
+        Not the number of epochs: a network that has been trained may be trained on.
+        """
+        lasting = {name: value for name, value in self.described.items() if name != "epochs"}
+        plain = [lasting, self.fingerprint, versions()]
         return hashlib.sha256(json.dumps(plain, default=repr).encode()).hexdigest()
 
     def build(self) -> nn.Module:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from phonograph.training.checkpoint import Checkpoint, read_checkpoint
@@ -47,6 +46,8 @@ def _plain(member: Member) -> dict[str, Any]:
 def resume(trainer: Trainer, path: Path, key: str) -> str:
     """Continue from ``path``; return why not in one sentence, or an empty string."""
     found = read_checkpoint(path, key)
+    if not isinstance(found, str) and found.state["epoch"] > trainer.settings.epochs:
+        found = f"it is of epoch {found.state['epoch']}, {trainer.settings.epochs} are wanted"
     if isinstance(found, str):
         what = trainer.members[0].name if len(trainer.members) == 1 else f"the stack of {trainer.members[0].name}"
         return f"The checkpoint of {what} could not be used ({found}); training started from the beginning."
@@ -63,12 +64,14 @@ def resume(trainer: Trainer, path: Path, key: str) -> str:
         member.history = [Epoch(**entry) for entry in plain["history"]]
     trainer.release([int(place) for place in state["alive"]])
     trainer.epoch, trainer.step, trainer.adam.taken = int(state["epoch"]), int(state["step"]), int(state["taken"])
-    if trainer.alive:
-        trainer.engine.restore(parts["now"])
-        with torch.no_grad():
-            trainer.adam.mean.copy_(parts["adam"]["mean"])
-            trainer.adam.square.copy_(parts["adam"]["square"])
-        trainer.errors, trainer.counts, trainer.norms = (parts["sum"][name] for name in ("errors", "counts", "norms"))
-        if trainer.step > 0:
-            trainer.reopen()
+    trainer.engine.restore(parts["now"])
+    trainer.adam.mean.copy_(parts["adam"]["mean"])
+    trainer.adam.square.copy_(parts["adam"]["square"])
+    trainer.errors, trainer.counts, trainer.norms = (parts["sum"][name] for name in ("errors", "counts", "norms"))
+    if trainer.step > 0:
+        trainer.reopen()
+    elif trainer.epoch < trainer.settings.epochs:
+        # With more epochs than the checkpoint knew of, networks that it holds may go on, others may not.
+        trainer.release([row for row, member in enumerate(trainer.trained) if not member.finished])
+        trainer.start_epoch()
     return ""
