@@ -172,7 +172,7 @@ class StackedNetwork:
             z = self._products(batch, h, layer)
             last = layer == self.depth - 1
             h = self._normalise(batch, h, z, layer, last) if training else self._evaluate(batch, z, layer, last)
-        pooled = h if self.pooling == "max" else h.unflatten(1, (batch.n_graphs, -1)).mean(2)
+        pooled = h if self.pooling == "max" else h.unflatten(1, (batch.n_graphs, batch.adjacency.shape[3])).mean(2)
         return self._head(pooled if keep is None else pooled * keep, keep, training)
 
     def _products(self, batch: DenseBatch, h: Tensor, layer: int) -> Tensor:
@@ -208,12 +208,12 @@ class StackedNetwork:
         size = adjacency.shape[2]
         if self.half:
             adjacency, h = adjacency.bfloat16(), h.bfloat16()
-        cubes = h.view(len(h), graphs, size, -1)
+        cubes = h.view(len(h), graphs, size, h.shape[2])
         # Members that share their crystals take turns: no copy of the adjacency.
         rounds = [slice(m, m + 1) for m in range(len(h))] if members < len(h) else [slice(None)]
         for turn in rounds:
             a = (adjacency if members < len(h) else adjacency[turn]).flatten(0, 1)
-            target, moved = into[turn].view(-1, size, into.shape[2]), cubes[turn].flatten(0, 1)
+            target, moved = into[turn].view(len(a), size, into.shape[2]), cubes[turn].flatten(0, 1)
             if self.half:
                 product = torch.bmm(a, moved)
                 target.copy_(product) if transpose else target.add_(product)
@@ -243,7 +243,7 @@ class StackedNetwork:
         """Return ReLU(scale z + shift), or the z of every crystal and channel for which that is largest."""
         if not (last and self.pooling == "max"):
             return torch.addcmul(shift[:, None], z, scale[:, None]).relu_()
-        cubes = z.unflatten(1, (batch.n_graphs, -1))
+        cubes = z.unflatten(1, (batch.n_graphs, batch.adjacency.shape[3]))
         highest = cubes.amax(2)
         if bool((scale >= 0).all()):
             return highest
@@ -315,7 +315,7 @@ class StackedNetwork:
         q = torch.addcmul(both[0, :, None] / -count, z, both[1, :, None] * tape.inverse[:, None] ** 2 / -count)
         if not (last and self.pooling == "max"):
             return q.add_(g)
-        cubes = z.unflatten(1, (batch.n_graphs, -1))
+        cubes = z.unflatten(1, (batch.n_graphs, batch.adjacency.shape[3]))
         # Atoms that tie for the maximum share its gradient equally, so that equivalent atoms stay equivalent.
         winners = torch.empty_like(cubes)
         torch.eq(cubes, tape.y[:, :, None], out=winners)  # numbers at once: booleans would be five times slower
