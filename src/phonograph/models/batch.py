@@ -187,8 +187,7 @@ class GraphBatch:
 class GraphSource(Protocol):
     """Graphs of which a training loop takes batches: in memory (:class:`PackedGraphs`) or on disk."""
 
-    nodes_per_graph: int | None
-    edge_functions: int
+    dense: bool
     kept: bool
 
     def __len__(self) -> int:
@@ -215,13 +214,15 @@ class PackedGraphs:
         Scaling of their features and distances, fitted on a training split.
     dtype, device
         Floating-point type of the tensors, and where they live.
+    keep
+        Whether merged edges stay in memory; otherwise each batch merges its own.
 
     Attributes
     ----------
     nodes_per_graph
         Atoms per graph where all graphs have equally many, else None.
-    edge_functions
-        K, functions of the distance in the edge law.
+    dense
+        Whether batches have the dense route.
     kept
         True: batches are slices of what is in memory.
 
@@ -239,17 +240,20 @@ class PackedGraphs:
         scaling: InputScaling,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        *,
+        keep: bool = True,
     ) -> None:
         self.graphs, self.dtype, self.device = graphs, dtype, torch.device(device)
         self._x = torch.as_tensor(node_features(graphs.numbers, scaling), dtype=dtype, device=device)
         self._weights = edge_weights(graphs.distance_A, scaling)
-        self.edge_functions = 1 if self._weights.ndim == 1 else self._weights.shape[1]
+        self._functions = 1 if self._weights.ndim == 1 else self._weights.shape[1]
         sizes = np.diff(graphs.node_offsets)
         self.nodes_per_graph = int(sizes[0]) if len(sizes) and (sizes == sizes[0]).all() else None
         size = self.nodes_per_graph
-        self._dense = size is not None and size <= DENSE_ATOMS
-        keep = size is not None and self._dense and len(graphs) * size**2 * self.edge_functions <= DENSE_ELEMENTS
-        self._adjacency = self._merge(np.arange(len(graphs))).to(device) if keep else None
+        self.dense = size is not None and size <= DENSE_ATOMS
+        fits = size is not None and len(graphs) * size**2 * self._functions <= DENSE_ELEMENTS
+        kept = keep and self.dense and fits
+        self._adjacency = self._merge(np.arange(len(graphs))).to(device) if kept else None
         self._first: Tensor | None = None
 
     def __len__(self) -> int:
@@ -266,7 +270,7 @@ class PackedGraphs:
         size, adjacency = self.nodes_per_graph, None
         if self._adjacency is not None:
             adjacency = self._adjacency.index_select(0, place)
-        elif self._dense:
+        elif self.dense:
             adjacency = self._merge(chosen).to(self.device)
         return GraphBatch(
             x=lambda: self._features(chosen),
@@ -282,7 +286,7 @@ class PackedGraphs:
         """Return :attr:`GraphBatch.first` of all graphs; features and edges never change, so once is enough."""
         if self._first is None:
             assert self.nodes_per_graph is not None
-            width = (self.edge_functions + 1) * self._x.shape[1]
+            width = (self._functions + 1) * self._x.shape[1]
             self._first = self._x.new_empty(len(self), self.nodes_per_graph, width)
             for start in range(0, len(self), 1024):
                 part = np.arange(start, min(start + 1024, len(self)))

@@ -2,6 +2,7 @@
 
 from phonograph.training.fit import fit, fit_joint
 from phonograph.training.jobs import FitJob, TimedFit
+from phonograph.training.large import fit_large
 from phonograph.training.parallel import fit_many
 from phonograph.training.settings import TrainingSettings, paper_code_settings, paper_settings
 from phonograph.training.split import combine_splits, make_split
@@ -15,6 +16,7 @@ __all__ = [
     "combine_splits",
     "fit",
     "fit_joint",
+    "fit_large",
     "fit_many",
     "fit_stack",
     "make_split",

@@ -141,7 +141,7 @@ def prepare(
         parts, data = [single], single._replace(values=single.values[:, None])
     else:
         parts, data = select_joint(graphs, labels, split, targets, settings)
-    described = _describe(model, settings, targets, seed)
+    described = describe_fit(model, settings, targets, seed)
     return Task(
         name=name,
         model=model,
@@ -238,7 +238,8 @@ def device_of(settings: TrainingSettings) -> torch.device:
     return torch.device(settings.device)
 
 
-def _describe(model: GraphModel, settings: TrainingSettings, targets: Sequence[str], seed: int) -> dict[str, Any]:
+def describe_fit(model: GraphModel, settings: TrainingSettings, targets: Sequence[str], seed: int) -> dict[str, Any]:
+    """Return what is asked for as plain values: everything that decides the result, except the data."""
     fields: Mapping[str, Any] = asdict(cast(Any, model)) if is_dataclass(model) else {}
     plain = {key: value for key, value in asdict(settings).items() if key not in NOT_RESULTS}
     return {"model": describe(model), "model_fields": dict(fields), "target": "+".join(targets), "seed": seed, **plain}

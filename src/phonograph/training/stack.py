@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LARGEST_STACK = 8
 
-LARGEST_STEP = 64 * 64
+LARGEST_STEP = 64 * 32
 """Channels times crystals per step up to which a stack is faster than its networks one by one on a CPU core.
 
 Beyond, matrix products take all the time and a stack only needs more memory.  Measured: ``docs/5_training.md``.
@@ -207,19 +207,31 @@ def _together(tasks: dict[int, Task]) -> list[list[int]]:
 
 
 def train_tasks(
-    tasks: Sequence[Task], device: torch.device, checkpoint: Path | None, progress: Progress | None
+    tasks: Sequence[Task],
+    device: torch.device,
+    checkpoint: Path | None,
+    progress: Progress | None,
+    sources: Sequence[GraphSource] = (),
 ) -> tuple[list[Member], list[str]]:
-    """Train networks together; return them, and a warning where the checkpoint could not be used."""
+    """Train networks together; return them, and a warning where the checkpoint could not be used.
+
+    Parameters
+    ----------
+    tasks, device, checkpoint, progress
+        What to train and where.
+    sources
+        Where the graphs come from, where they are not in memory.
+    """
     from phonograph.training.engines import DTYPES, Engine, ModuleEngine, StackEngine
     from phonograph.training.loop import Trainer
     from phonograph.training.processes import processes
 
     first = tasks[0]
     precision = first.settings.precision
-    sources = _sources(tasks, DTYPES[precision], device)
+    sources = sources or _sources(tasks, DTYPES[precision], device)
     members = [task.member(source, DTYPES[precision], device) for task, source in zip(tasks, sources, strict=True)]
     engine: Engine
-    if first.stackable:
+    if type(first.model) is GraphConvNet and sources[0].dense:
         modules: list[Any] = [task.build() for task in tasks]
         engine = StackEngine(modules, precision, device)
     else:
