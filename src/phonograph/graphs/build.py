@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from phonograph.errors import DataError
 from phonograph.graphs.neighbours import MAX_PAIRS, Pairs, neighbours
+from phonograph.graphs.published import published_edges
 from phonograph.types import (
     MIN_DISTANCE_A,
     Configurations,
@@ -64,6 +65,9 @@ def build_graphs(configurations: Configurations, spec: GraphSpec, *, progress: P
     (target, source, image); both directions have bitwise equal distances.  Wrapping an atom into the cell changes the
     image indices of its edges and nothing else.
 
+    ``spec.convention = "paper-code"`` leaves out the edges that the authors' public script misses, and counts them in
+    the warnings (:mod:`phonograph.graphs.published`); these graphs depend on the order and the origin of the atoms.
+
     Parameters
     ----------
     configurations
@@ -92,6 +96,9 @@ def build_graphs(configurations: Configurations, spec: GraphSpec, *, progress: P
             if progress is not None:
                 progress("graphs", done, total)
     edges, offsets = _ordered(np.concatenate(clusters), parts)
+    left_out: tuple[str, ...] = ()
+    if spec.convention == "paper-code":
+        edges, offsets, left_out = _published(configurations, spec, edges, offsets)
     return GraphSet(
         sample_ids=configurations.ids,
         groups=configurations.group,
@@ -103,7 +110,7 @@ def build_graphs(configurations: Configurations, spec: GraphSpec, *, progress: P
         image=edges.image,
         distance_A=edges.distance_A,
         spec=spec,
-        warnings=_warnings(configurations, spec, edges, offsets, closest),
+        warnings=(*left_out, *_warnings(configurations, spec, edges, offsets, closest)),
         origin=Origin(room="graphs", settings=asdict(spec), inputs={"set": configurations.name}),
     )
 
@@ -252,6 +259,22 @@ def _ordered(members: IntArray, parts: list[_Edges]) -> tuple[_Edges, IntArray]:
         rows = np.arange(offsets[-1]) + np.repeat(starts[order] - offsets[:-1], counts[order])
         packed = [array[rows] for array in packed]
     return _Edges(counts[order], *packed), offsets
+
+
+def _published(
+    configurations: Configurations, spec: GraphSpec, edges: _Edges, offsets: IntArray
+) -> tuple[_Edges, IntArray, tuple[str, ...]]:
+    """Keep the edges that the authors' script finds; also say how many it misses."""
+    owner = np.repeat(np.arange(len(configurations)), edges.counts)
+    keep = published_edges(configurations, spec.cutoff_A, owner, edges.source, edges.target, edges.image)
+    counts = np.bincount(owner[keep], minlength=len(configurations))
+    kept = _Edges(counts, edges.source[keep], edges.target[keep], edges.image[keep], edges.distance_A[keep])
+    missing, total = len(keep) - int(counts.sum()), max(len(keep), 1)
+    warning = (
+        f"Graphs of set {configurations.name!r} follow the authors' script: {missing} of {len(keep)} edges "
+        f"({missing / total:.1%}) are missing."
+    )
+    return kept, np.concatenate([[0], np.cumsum(counts)]), (warning,) if missing else ()
 
 
 def _warnings(
