@@ -1,8 +1,8 @@
 """Graphs on disk: one NumPy ``.npz`` of plain arrays (never pickled objects) with a JSON header.
 
-Ten bytes an edge where cells have at most 256 atoms: edges are sorted by target, so each atom's number of edges stands for
-``target``; ``source`` and the place of ``image`` among the images in reach are stored in the smallest integers that hold
-them; distances keep all their digits, because graphs read again must train the same network to the last bit.
+Ten bytes an edge where cells have at most 256 atoms: edges are sorted by target, so each atom's number of edges stands
+for ``target``; ``source`` and the place of ``image`` among the images in reach are stored in the smallest integers that
+hold them; distances keep all their digits, because graphs read again must train the same network to the last bit.
 """
 
 from __future__ import annotations
