@@ -1,6 +1,6 @@
 """What each difference between the modes is worth, and which edge law is the better default, on labelled structures.
 
-    python benchmarks/modes.py DATASET [--set thermal] [--target band_gap_eV] [--what modes|laws] [--seeds 5]
+    python benchmarks/modes.py DATASET [--set thermal] [--target band_gap_eV] [--what modes|laws] [--seeds 5] [--channels 32]
 
 DATASET is a dataset's name or folder (``phonograph.load_dataset``).  ``modes`` trains the three modes, and the mode
 ``paper-code`` with one difference at a time set as in ``default``; ``laws`` trains the default with other edge laws
@@ -15,15 +15,17 @@ from __future__ import annotations
 import argparse
 import csv
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from phonograph import GraphConvNet, TrainingSettings, build_graphs, fit, load_dataset, make_split, predict
+from phonograph import GraphConvNet, TrainingSettings, build_graphs, load_dataset, make_split, predict
 from phonograph.config_modes import MODES, mode_differences, mode_options
-from phonograph.types import GraphSet, GraphSpec
+from phonograph.training import FitJob, fit_many
+from phonograph.types import GraphSet, GraphSpec, Labels
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("set", "target", "variant", "seed", "n_train", "n_test", "mae", "rmse", "n_above", "mae_above", "epoch", "s")
@@ -80,31 +82,38 @@ def fields(options: dict[str, Any], table: str) -> dict[str, Any]:
     return {name.removeprefix(f"{table}."): value for name, value in options.items() if name.startswith(f"{table}.")}
 
 
-def one(graphs: GraphSet, values: np.ndarray, target: str, options: dict[str, Any], seed: int) -> dict[str, Any]:
-    split = make_split(graphs.sample_ids, graphs.groups, seed=seed)
-    model, settings = (
-        GraphConvNet(**fields(options, "training.model")),
-        TrainingSettings(**fields(options, "training.settings")),
-    )
+def rows_of(
+    graphs: GraphSet, labels: Labels, target: str, options: dict[str, Any], seeds: list[int]
+) -> Iterator[dict[str, Any]]:
+    """Train one variant with every seed and judge each network on the test part of its split."""
+    splits = {seed: make_split(graphs.sample_ids, graphs.groups, seed=seed) for seed in seeds}
+    model = GraphConvNet(**fields(options, "training.model"))
+    settings = TrainingSettings(**fields(options, "training.settings"))
+    jobs = [
+        FitJob(name=f"seed{seed}", split=split, model=model, target=target, settings=settings, seed=seed)
+        for seed, split in splits.items()
+    ]
     started = time.process_time()
-    fitted = fit(graphs, values, split, model, settings, target=target, unit="eV", seed=seed)
-    seconds = time.process_time() - started
+    fits = fit_many(graphs, labels, jobs)
+    seconds = (time.process_time() - started) / len(seeds)
     place = {sample: row for row, sample in enumerate(graphs.sample_ids)}
-    test = np.array([place[sample] for sample in split.test])
-    test = test[np.isfinite(values[test])]
-    error = np.abs(predict(fitted, graphs.select(test)) - values[test])
-    above = values[test] > 0.4
-    return {
-        "seed": seed,
-        "n_train": len(split.train),
-        "n_test": len(test),
-        "mae": error.mean(),
-        "rmse": np.sqrt((error**2).mean()),
-        "n_above": above.sum(),
-        "mae_above": error[above].mean(),
-        "epoch": fitted.best_epoch,
-        "s": round(seconds, 1),
-    }
+    for seed, fitted in zip(seeds, fits, strict=True):
+        split = splits[seed]
+        truth = labels.aligned(target, split.test)
+        known = np.flatnonzero(np.isfinite(truth))
+        found = predict(fitted, graphs.select([place[split.test[row]] for row in known]))
+        error, above = np.abs(found - truth[known]), truth[known] > 0.4
+        yield {
+            "seed": seed,
+            "n_train": len(split.train),
+            "n_test": len(known),
+            "mae": float(error.mean()),
+            "rmse": float(np.sqrt((error**2).mean())),
+            "n_above": int(above.sum()),
+            "mae_above": float(error[above].mean()) if above.any() else float("nan"),
+            "epoch": fitted.best_epoch,
+            "s": round(seconds, 1),
+        }
 
 
 def table(path: Path, column: str) -> None:
@@ -128,32 +137,35 @@ def main() -> None:
     parser.add_argument("--target", default="band_gap_eV")
     parser.add_argument("--what", default="modes", choices=("modes", "laws"))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--channels", type=int, default=0, help="width of all networks; 0: that of the variant")
     parser.add_argument("--results", type=Path, default=RESULTS)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     data = load_dataset(chosen.dataset)
     configurations = data.set(chosen.set)
-    values = data.labels.aligned(chosen.target, configurations.ids)
     variants = of_modes() if chosen.what == "modes" else of_laws()
-    path = chosen.results / f"{chosen.what}-{chosen.set}-{chosen.target}.csv"
+    if chosen.channels:
+        variants = {name: {**of, "training.model.hidden_channels": chosen.channels} for name, of in variants.items()}
+    narrow = f"-h{chosen.channels}" if chosen.channels else ""
+    path = chosen.results / f"{chosen.what}-{chosen.set}-{chosen.target}{narrow}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.write_text(",".join(COLUMNS) + "\n")
     done = {(row["variant"], int(row["seed"])) for row in csv.DictReader(path.open())}
     built: dict[GraphSpec, GraphSet] = {}
-    for seed in range(chosen.seeds):
-        for name, options in variants.items():
-            if (name, seed) in done:
-                continue
-            spec = GraphSpec(**fields(options, "graphs"))
-            built[spec] = built.get(spec) or build_graphs(configurations, spec)
-            row = one(built[spec], np.asarray(values), chosen.target, options, seed)
-            row = {"set": chosen.set, "target": chosen.target, "variant": name, **row}
-            with path.open("a", newline="") as file:
+    for name, options in variants.items():
+        missing = [seed for seed in range(chosen.seeds) if (name, seed) not in done]
+        if not missing:
+            continue
+        spec = GraphSpec(**fields(options, "graphs"))
+        built[spec] = built.get(spec) or build_graphs(configurations, spec)
+        with path.open("a", newline="") as file:
+            for row in rows_of(built[spec], data.labels, chosen.target, options, missing):
+                line = {"set": chosen.set, "target": chosen.target, "variant": name, **row}
                 csv.DictWriter(file, COLUMNS).writerow(
-                    {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+                    {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in line.items()}
                 )
-            print(f"{name}, seed {seed}: {1000 * row['mae']:.1f} meV, {row['s']:.0f} s", flush=True)
+                print(f"{name}, seed {row['seed']}: {1000 * row['mae']:.1f} meV, {row['s']:.0f} s", flush=True)
     for column in ("mae", "mae_above"):
         table(path, column)
 
