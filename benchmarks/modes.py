@@ -1,6 +1,6 @@
 """What each difference between the modes is worth, and which edge law is the better default, on labelled structures.
 
-    python benchmarks/modes.py DATASET [--set thermal] [--target band_gap_eV] [--what modes|laws] [--seeds 5] [--channels 32]
+    python benchmarks/modes.py DATASET [--set thermal] [--target band_gap_eV] [--what modes|laws] [--seeds 5]
 
 DATASET is a dataset's name or folder (``phonograph.load_dataset``).  ``modes`` trains the three modes, and the mode
 ``paper-code`` with one difference at a time set as in ``default``; ``laws`` trains the default with other edge laws
