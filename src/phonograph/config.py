@@ -159,6 +159,7 @@ class TrainingConfig:
     """``[training]``: which networks are trained on which sets."""
 
     targets: tuple[str, ...] = option(("band_gap_eV",), "Label columns to learn, one model each.")
+    joint: bool = option(False, "One network for all targets at once instead of one each.")
     collections: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict,
         metadata={"help": "Name → sets trained on together; empty: each set alone, and 'combined' of all."},

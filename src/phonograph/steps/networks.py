@@ -16,6 +16,7 @@ from phonograph.evaluation import FittedReference, cross_test, fit_references
 from phonograph.explanation import explain
 from phonograph.files.bundle import load_bundle, save_bundle
 from phonograph.files.graphs import load_graphs, save_graphs
+from phonograph.files.history import save_history
 from phonograph.files.results import (
     load_evaluation,
     load_explanation,
@@ -77,7 +78,7 @@ def training_step(context: Context, result: RunResult) -> RunResult:
             jobs,
             workers=context.workers,
             progress=context.progress,
-            on_result=lambda fitted: save_bundle(fitted, folder / fitted.name),
+            on_result=lambda fitted: _save(fitted, folder / fitted.name),
         )
         study = _study(context, result.sets, graphs, labels)
         if study is not None:
@@ -100,6 +101,11 @@ def training_step(context: Context, result: RunResult) -> RunResult:
         load=load,
     )
     return replace(result, fits=fits, study=study)
+
+
+def _save(fitted: Fitted, folder: Path) -> None:
+    save_bundle(fitted, folder)
+    save_history(fitted, folder)
 
 
 def _needed(result: RunResult) -> tuple[GraphSet, Labels]:
@@ -139,6 +145,7 @@ def _jobs(context: Context, sets: tuple[Configurations, ...], folder: Path) -> l
                         settings=training.settings,
                         trained_on=collection,
                         seed=seed,
+                        heads=training.targets if training.joint and len(training.targets) > 1 else (),
                         checkpoint=folder / CHECKPOINTS / f"{name}.safetensors",
                     )
                 )

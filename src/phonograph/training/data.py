@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ class Data(NamedTuple):
     graphs
         Graphs of the training samples, then those of the validation samples.
     values
-        Their labels, in the target's unit.
+        Their labels, in the target's unit, shape (n,); (n, targets) where there are several, NaN = no label.
     n_train
         How many of them train.
     warnings
@@ -114,6 +115,36 @@ def select(
         chosen.append(large)
     both = np.concatenate(chosen)
     return Data(graphs.select(both), values[both], len(chosen[0]), tuple(warnings))
+
+
+def select_joint(
+    graphs: GraphSet, labels: Labels | ArrayLike, split: Split, targets: Sequence[str], settings: TrainingSettings
+) -> tuple[list[Data], Data]:
+    """Pick the samples with a label of at least one target; return those of each target, and all together.
+
+    Raises
+    ------
+    DataError
+        As :func:`select`, for any of the targets.
+    """
+    columns: list[Any] = [labels] * len(targets)
+    if not isinstance(labels, Labels):
+        columns = list(read_only("joint labels", labels, (len(graphs), len(targets)), finite=False).T)
+    parts = [select(graphs, own, split, target, settings) for own, target in zip(columns, targets, strict=True)]
+    found: dict[str, FloatArray] = {}
+    for head, part in enumerate(parts):
+        for sample, value in zip(part.graphs.sample_ids, part.values, strict=True):
+            found.setdefault(sample, np.full(len(targets), np.nan))[head] = value
+    chosen = [[sample for sample in ids if sample in found] for ids in (split.train, split.validation)]
+    place = {sample: position for position, sample in enumerate(graphs.sample_ids)}
+    both = chosen[0] + chosen[1]
+    joint = Data(
+        graphs.select([place[sample] for sample in both]),
+        np.array([found[sample] for sample in both]),
+        len(chosen[0]),
+        tuple(warning for part in parts for warning in part.warnings),
+    )
+    return parts, joint
 
 
 def input_scaling(data: Data, settings: TrainingSettings) -> InputScaling:

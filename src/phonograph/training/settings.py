@@ -68,7 +68,12 @@ class TrainingSettings:
         "Arithmetic of training: 'single', 'double', or 'bfloat16' products in otherwise single precision.",
         choices=("single", "double", "bfloat16"),
     )
-    checkpoint_s: float = option(10.0, "Seconds between checkpoints; 0: after every epoch.", minimum=0.0)
+    device: str = option(
+        "cpu",
+        "Where networks are trained: 'cpu', 'cuda' (a GPU), or 'auto' (a GPU where there is one).",
+        choices=("cpu", "cuda", "auto"),
+    )
+    checkpoint_s: float = option(10.0, "Seconds between checkpoints; 0: after every step.", minimum=0.0)
 
     def __post_init__(self) -> None:
         check_options(self)
