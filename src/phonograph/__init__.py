@@ -72,7 +72,7 @@ _HOMES = {
     "phonograph.graphs": ("build_graphs",),
     "phonograph.models": ("GraphConvNet", "predict"),
     "phonograph.training": ("fit", "make_split", "run_study", "TrainingSettings"),
-    "phonograph.evaluation": ("evaluate", "cross_test"),
+    "phonograph.evaluation": ("evaluate", "cross_test", "fit_references"),
     "phonograph.explanation": ("explain", "GNNExplainerSettings"),
     "phonograph.thermal": ("predict_thermal",),
     "phonograph.pipeline": ("run",),

@@ -11,6 +11,7 @@ from phonograph.config_labels import LabelsConfig
 from phonograph.config_phonons import PhononsConfig
 from phonograph.datasets import dataset_folder, dataset_names
 from phonograph.errors import ConfigurationError
+from phonograph.evaluation import Soap
 from phonograph.explanation import GNNExplainerSettings
 from phonograph.models import GraphConvNet
 from phonograph.options import check_options, option
@@ -31,7 +32,7 @@ from phonograph.sampling import (
     ZGSampler,
 )
 from phonograph.training import TrainingSettings
-from phonograph.types import GraphSpec, Sampler
+from phonograph.types import REFERENCES, GraphSpec, Sampler
 
 SAMPLERS: Mapping[str, type[Any]] = {
     "thermal": ThermalSampler,
@@ -212,6 +213,19 @@ class EvaluationConfig:
     paper_filter: bool = option(
         False, "Also write the authors' filtered cross-test (labels in range, gap ≥ 0.4 eV, R² ≥ −1) to paper_filter/."
     )
+    references: tuple[str, ...] = option(
+        ("composition-volume", "mean-square-displacement"),
+        "What networks have to beat besides the mean of their training labels: linear in composition and volume; "
+        "linear in these and ⟨u²⟩ of each element; kernel ridge regression of SOAP power spectra ('soap-krr', needs "
+        "pip install 'phonograph[references]').",
+        choices=REFERENCES[1:],
+    )
+    soap: Soap = field(default_factory=Soap)
+
+    def __post_init__(self) -> None:
+        check_options(self, "evaluation")
+        if len(set(self.references)) != len(self.references):
+            raise ConfigurationError(f"evaluation.references must differ; got {list(self.references)}")
 
 
 @dataclass(frozen=True, kw_only=True)

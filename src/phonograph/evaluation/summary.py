@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from phonograph.evaluation.scoring import MEAN_PREDICTOR, skills
-from phonograph.types import Metric, MetricSummary
+from phonograph.evaluation.scoring import skills
+from phonograph.types import REFERENCES, Metric, MetricSummary
 
 
 def summarise(metrics: Sequence[Metric]) -> tuple[MetricSummary, ...]:
@@ -20,7 +20,7 @@ def summarise(metrics: Sequence[Metric]) -> tuple[MetricSummary, ...]:
     skill_of = skills(lines)
     groups: dict[tuple[str, ...], list[int]] = {}
     for position, m in enumerate(lines):
-        if m.model != MEAN_PREDICTOR:
+        if m.model not in REFERENCES:
             groups.setdefault((m.target, m.unit, m.trained_on, m.tested_on, m.split, m.scope), []).append(position)
     return tuple(
         _summary(key, [lines[p] for p in positions], [skill_of[p] for p in positions])

@@ -37,6 +37,7 @@ from phonograph.types import (
     Metric,
     MetricSummary,
     Predictions,
+    Skill,
     Study,
     StudyRow,
     ThermalCurve,
@@ -85,11 +86,12 @@ class _Edge:
 
 
 def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
-    """Write ``metrics.csv``, ``predictions.csv`` (one line per sample), ``summary.csv`` and ``evaluation.json``."""
+    """Write ``metrics.csv``, ``predictions.csv`` (one line per sample), ``summary.csv``, ``skills.csv`` and more."""
     place = Path(folder)
     write_rows(place / "metrics.csv", Metric, evaluation.metrics)
     write_rows(place / "predictions.csv", _Prediction, _prediction_rows(evaluation.predictions))
     write_rows(place / "summary.csv", MetricSummary, evaluation.summary)
+    write_rows(place / "skills.csv", Skill, evaluation.skills)
     write_sidecar(place / "evaluation.json", "phonograph.evaluation/1", evaluation.warnings, evaluation.origin)
 
 
@@ -104,6 +106,8 @@ def load_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
             _predictions(place, key, list(group)) for key, group in itertools.groupby(rows, key=_prediction_key)
         ),
         summary=read_rows(place / "summary.csv", MetricSummary),
+        # Runs made before there were references have none.
+        skills=read_rows(place / "skills.csv", Skill) if (place / "skills.csv").exists() else (),
         warnings=document["warnings"],
         origin=document["origin"],
     )

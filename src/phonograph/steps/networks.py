@@ -12,7 +12,7 @@ import numpy as np
 
 from phonograph.config import StudyConfig
 from phonograph.errors import DataError
-from phonograph.evaluation import cross_test
+from phonograph.evaluation import FittedReference, cross_test, fit_references
 from phonograph.explanation import explain
 from phonograph.files.bundle import load_bundle, save_bundle
 from phonograph.files.graphs import load_graphs, save_graphs
@@ -202,10 +202,15 @@ def evaluation_step(context: Context, result: RunResult) -> RunResult:
 
     def make(folder: Path) -> Evaluation:
         collections, skipped = _test_collections(context, result, graphs)
-        evaluation = cross_test(result.fits, collections, labels, progress=context.progress)
-        if config.evaluation.paper_filter:
-            save_evaluation(cross_test(result.fits, collections, labels, paper_filter=True), folder / "paper_filter")
-        evaluation = replace(evaluation, warnings=(*evaluation.warnings, *skipped))
+        asked = config.evaluation
+        references, without = fit_references(
+            asked.references, result.fits, result.sets, labels, asked.soap, workers=context.workers
+        )
+        judged: tuple[Fitted | FittedReference, ...] = (*result.fits, *references)
+        evaluation = cross_test(judged, collections, labels, progress=context.progress)
+        if asked.paper_filter:
+            save_evaluation(cross_test(judged, collections, labels, paper_filter=True), folder / "paper_filter")
+        evaluation = replace(evaluation, warnings=(*evaluation.warnings, *without, *skipped))
         save_evaluation(evaluation, folder)
         return evaluation
 

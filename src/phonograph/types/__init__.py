@@ -33,6 +33,8 @@ from phonograph.types.noise import NOISE_CAUSES, NoiseFloor, NoiseRow
 from phonograph.types.phonon_results import ImaginaryModes, PhononAudit, PhononProperties
 from phonograph.types.protocols import Explainer, GraphModel, Labeller, LabelResult, Sampler
 from phonograph.types.results import (
+    REFERENCES,
+    TRIVIAL_REFERENCES,
     BondImportance,
     Evaluation,
     Explanation,
@@ -40,6 +42,7 @@ from phonograph.types.results import (
     Metric,
     MetricSummary,
     Predictions,
+    Skill,
     ThermalCurve,
     ThermalPoint,
 )
@@ -52,6 +55,8 @@ __all__ = [
     "MIN_DISTANCE_A",
     "NOISE_CAUSES",
     "PROPERTY_UNITS",
+    "REFERENCES",
+    "TRIVIAL_REFERENCES",
     "ZERO_GAP_EV",
     "Bands",
     "BondImportance",
@@ -91,6 +96,7 @@ __all__ = [
     "Progress",
     "RenormalisationRound",
     "Sampler",
+    "Skill",
     "Spectrum",
     "Split",
     "Study",
