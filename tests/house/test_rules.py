@@ -28,6 +28,8 @@ LEAVES = {
     "series",
     "audit_checks",
     "band_edges",
+    "database",
+    "execution",
 }
 
 FILES = sorted(SOURCE.rglob("*.py"))
