@@ -10,6 +10,7 @@ from typing import Any
 from phonograph.config_labels import LabelsConfig
 from phonograph.config_phonons import PhononsConfig
 from phonograph.datasets import dataset_folder, dataset_names
+from phonograph.config_study import StudyConfig
 from phonograph.errors import ConfigurationError
 from phonograph.evaluation import Soap
 from phonograph.explanation import GNNExplainerSettings
@@ -153,26 +154,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig:
-    """``[training.study]``: the paper's architectures, ranked on the last collection, first target and first seed."""
-
-    architectures: tuple[int, ...] = option(
-        (), "Architectures 1–6 of the paper to rank; empty: no study.", minimum=1, maximum=6
-    )
-    outputs: tuple[str, ...] = option(
-        ("paper", "linear"),
-        "'paper': sigmoid or ReLU output, as published; 'linear': the same without the squashing. Both with the "
-        "published min–max scaling of target and distances; all else as in [training.settings].",
-        choices=("paper", "linear"),
-    )
-
-    def __post_init__(self) -> None:
-        check_options(self, "training.study")
-        if not self.outputs or len(set(self.architectures)) != len(self.architectures):
-            raise ConfigurationError("training.study needs at least one output, and architectures that differ")
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """``[training]``: which networks are trained on which sets."""
 
@@ -190,7 +171,6 @@ class TrainingConfig:
         "public scripts do. A mode gives other defaults to the options in the table of modes, and nothing else.",
         choices=("default", "paper", "paper-code"),
     )
-    study: StudyConfig = field(default_factory=lambda: StudyConfig())
     model: GraphConvNet = field(default_factory=GraphConvNet)
     settings: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -293,6 +273,7 @@ class Config:
     graphs: GraphSpec = field(default_factory=GraphSpec)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    study: StudyConfig | None = None
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
     thermal: ThermalConfig = field(default_factory=ThermalConfig)
     folder: Path = field(default=Path(), metadata={"python_only": True})
@@ -367,6 +348,8 @@ def _check_names(config: Config) -> None:
     for section, collection in (("explanation", config.explanation.collection), ("thermal", config.thermal.collection)):
         if collection and known and collection not in known:
             raise ConfigurationError(f"{section}.collection must be one of {', '.join(known)}; got {collection!r}")
+    if config.study is not None and config.study.collection and known and config.study.collection not in known:
+        raise ConfigurationError(f"study.collection must be one of {', '.join(known)}; got {config.study.collection!r}")
     _check_targets(config)
 
 

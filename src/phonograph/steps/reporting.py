@@ -19,6 +19,7 @@ from phonograph.run_folder import RECORD, STAGES, code_hash, file_hash, package_
 from phonograph.sampling import failed_checks
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.labels import noise_of
+from phonograph.steps.study import study_of
 
 
 def finish(context: Context, result: RunResult, *, with_report: bool) -> RunResult:
@@ -53,7 +54,7 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any], con
         sets=result.sets,
         certificates=result.certificates,
         labels=result.labels,
-        study=result.study,
+        hyperparameters=study_of(context),
         fits=result.fits,
         evaluation=result.evaluation,
         explanations=(result.explanation,) if result.explanation else (),
@@ -79,7 +80,7 @@ def all_warnings(result: RunResult) -> Iterator[tuple[str, str]]:
     told += [("sampling", sentence) for item in result.certificates for sentence in failed_checks(item)]
     sources: list[tuple[str, Any]] = [("labels", result.labels), ("graphs", result.graphs)]
     sources += [("training", item) for item in result.fits]
-    sources += [("training", result.study), ("evaluation", result.evaluation)]
+    sources += [("evaluation", result.evaluation)]
     sources += [("explanation", result.explanation), ("thermal", result.curve)]
     told += [(room, sentence) for room, value in sources if value is not None for sentence in value.warnings]
     yield from dict.fromkeys(told)
