@@ -160,6 +160,7 @@ def test_lengths_must_agree() -> None:
 
 def test_mean_of_sums_agrees_with_the_t_interval() -> None:
     values = np.random.default_rng(9).normal(size=400)
-    found = bca(np.stack([np.ones(400), values], axis=1), lambda total: total[..., 1] / total[..., 0], draws=8000)
+    sums = np.stack([np.ones(400), values], axis=1)
+    (found,) = bca(sums, lambda total: total[..., 1:] / total[..., :1], draws=8000)
     half = scipy.stats.t.ppf(0.975, 399) * values.std(ddof=1) / 20
     assert found.half == pytest.approx(half, rel=0.05)
