@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phonograph.errors import DataError
+from phonograph.models.domain import training_domain
 from phonograph.models.features import fit_input_scaling
 from phonograph.models.spec import describe
 from phonograph.training.data import Data, feature_warnings, fit_target_scaling, scaling_kind, select
@@ -92,7 +93,8 @@ def fit(
     settings = settings or TrainingSettings()
     name = name or "-".join(filter(None, (target, trained_on, f"seed{seed}")))
     data = select(graphs, labels, split, target)
-    inputs = fit_input_scaling(data.graphs.select(data.train), settings.edge_law)
+    training_graphs = data.graphs.select(data.train)
+    inputs = fit_input_scaling(training_graphs, settings.edge_law)
     train_values = data.values[: data.n_train]
     scaling = fit_target_scaling(train_values, scaling_kind(model, settings), target)
     fingerprint = data.fingerprint()
@@ -111,6 +113,7 @@ def fit(
         train_range=(float(train_values.min()), float(train_values.max())),
         split=split,
         seed=seed,
+        domain=training_domain(training_graphs),
         warnings=(*data.warnings, *feature_warnings(data.graphs), *trained.pop("warnings")),
         origin=Origin(
             room="training", settings=described, seed=seed, inputs={"data": fingerprint}, versions=_versions()

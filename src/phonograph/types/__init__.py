@@ -28,9 +28,19 @@ from phonograph.types.crystals import (
 from phonograph.types.datasets import Dataset
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
 from phonograph.types.labels import ARRAY_UNITS, PROPERTY_UNITS, ZERO_GAP_EV, LabelColumn, Labels, join_labels
-from phonograph.types.networks import Epoch, Fitted, InputScaling, Split, Study, StudyRow, TargetScaling
+from phonograph.types.networks import (
+    Epoch,
+    Fitted,
+    InputScaling,
+    Split,
+    Study,
+    StudyRow,
+    TargetScaling,
+    TrainingDomain,
+)
 from phonograph.types.noise import NOISE_CAUSES, NoiseFloor, NoiseRow
 from phonograph.types.phonon_results import ImaginaryModes, PhononAudit, PhononProperties
+from phonograph.types.predictions import PredictedColumn, StructurePredictions
 from phonograph.types.protocols import Explainer, GraphModel, Labeller, LabelResult, Sampler
 from phonograph.types.results import (
     BondImportance,
@@ -87,17 +97,20 @@ __all__ = [
     "PhononAudit",
     "PhononProperties",
     "Phonons",
+    "PredictedColumn",
     "Predictions",
     "Progress",
     "RenormalisationRound",
     "Sampler",
     "Spectrum",
     "Split",
+    "StructurePredictions",
     "Study",
     "StudyRow",
     "TargetScaling",
     "ThermalCurve",
     "ThermalPoint",
+    "TrainingDomain",
     "Trajectory",
     "array_hash",
     "crystal_hash",
