@@ -126,13 +126,16 @@ def is_bundle(folder: str | Path) -> bool:
 
 def _from_schema_1(content: dict[str, Any], source: Path) -> dict[str, Any]:
     """Return the entries of an old bundle as those of the present schema."""
+    newer = sorted({"heads", "domain"} & content.keys())
+    if newer:
+        raise InputFileError(f"{shown(source)} has missing or unknown entries: {', '.join(newer)}")
     inputs, model = entry(content, "inputs", dict, source), entry(content, "model", dict, source)
     old = OLD_VALUES["GraphConvNet"] if model.get("class") == "GraphConvNet" else {}
     settings = {**old, **entry(model, "fields", dict, source)}
     return {
+        **content,
         "heads": [],
         "domain": None,
-        **content,
         "inputs": {**OLD_VALUES["InputScaling"], **inputs},
         "model": {**model, "fields": settings},
     }
@@ -329,8 +332,9 @@ def _convert(value: Any, hint: Any, where: str, source: Path) -> Any:
         exact = Ellipsis not in inner
         if isinstance(value, list) and (not exact or len(value) == len(inner)):
             return tuple(_convert(item, inner[0], where, source) for item in value)
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
-        return float(value)
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
+            return float(value)
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     raise InputFileError(f"{shown(source)}: {where} must be {hint}; got {value!r:.80}")
