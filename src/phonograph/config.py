@@ -30,7 +30,7 @@ from phonograph.sampling import (
     ZGSampler,
 )
 from phonograph.training import TrainingSettings
-from phonograph.types import GraphSpec, Sampler
+from phonograph.types import LEAKS, GraphSpec, Sampler
 
 SAMPLERS: Mapping[str, type[Any]] = {
     "thermal": ThermalSampler,
@@ -169,6 +169,12 @@ class TrainingConfig:
         "'default': what is right for small sets; 'paper': the published choices as defaults of [training.model] and "
         "[training.settings] (two convolutions, max pooling, sigmoid, min–max scaling, batches of 128, 600 epochs).",
         choices=("default", "paper"),
+    )
+    allow: tuple[str, ...] = option(
+        (),
+        "Kinds of leakage between the parts of the split that do not stop the run; all that is found is in "
+        "5_training/leaks.csv.",
+        choices=LEAKS,
     )
     study: StudyConfig = field(default_factory=lambda: StudyConfig())
     model: GraphConvNet = field(default_factory=GraphConvNet)

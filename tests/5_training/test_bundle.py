@@ -90,7 +90,10 @@ def unscaled(document):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda d: d.update(schema="phonograph-bundle-99"), "schema must be .phonograph-bundle-2. or .phonograph-bundle-1."),
+        (
+            lambda d: d.update(schema="phonograph-bundle-99"),
+            "schema must be .phonograph-bundle-2. or .phonograph-bundle-1.",
+        ),
         (lambda d: d["model"].update({"class": "os.system"}), "not a network of this program"),
         (lambda d: d["model"]["fields"].update(pooling="median"), "pooling must be one of"),
         (lambda d: d["model"]["fields"].update(layers=3), "missing or unknown entries: layers"),

@@ -242,7 +242,7 @@ def test_mistakes_are_told_in_one_sentence(bundles, tmp_path, capsys):
         assert words in one_sentence(capsys), arguments
 
 
-OWN = '''
+OWN = """
 import torch
 class Own(torch.nn.Module):
     def __init__(self, features):
@@ -257,7 +257,7 @@ class OwnModel:
             return Own(features)
 def make():
     return OwnModel()
-'''
+"""
 
 
 def test_a_network_of_ones_own_is_named_by_its_function(made, tmp_path, capsys, monkeypatch):

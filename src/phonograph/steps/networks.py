@@ -27,6 +27,7 @@ from phonograph.files.results import (
 from phonograph.graphs import build_graphs
 from phonograph.models import architecture
 from phonograph.steps.context import Context, RunResult
+from phonograph.steps.leakage import audit_splits, load_audit
 from phonograph.tables import to_table
 from phonograph.training import FitJob, TrainingSettings, combine_splits, fit_many, make_split, run_study
 from phonograph.types import (
@@ -37,6 +38,7 @@ from phonograph.types import (
     Fitted,
     GraphSet,
     Labels,
+    LeakageAudit,
     Split,
     Study,
     join_graphs,
@@ -69,7 +71,9 @@ def training_step(context: Context, result: RunResult) -> RunResult:
     config = context.config
     graphs, labels = _needed(result)
 
-    def make(folder: Path) -> tuple[tuple[Fitted, ...], Study | None]:
+    def make(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...], Study | None]:
+        by_collection = splits(context, result.sets).values()
+        audit = audit_splits(folder, graphs, result.sets, by_collection, config.training.allow)
         jobs = _jobs(context, result.sets, folder)
         fits = fit_many(
             graphs,
@@ -84,14 +88,15 @@ def training_step(context: Context, result: RunResult) -> RunResult:
             save_study(study, folder)
         # A finished model is in its bundle; its checkpoint has served its purpose.
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        return fits, study
+        return audit, fits, study
 
-    def load(folder: Path) -> tuple[tuple[Fitted, ...], Study | None]:
+    def load(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...], Study | None]:
         names = [job.name for job in _jobs(context, result.sets, folder)]
         fits = tuple(load_bundle(folder / name, model=config.training.model) for name in names)
-        return fits, load_study(folder) if config.training.study.architectures else None
+        study = load_study(folder) if config.training.study.architectures else None
+        return load_audit(folder, config.training.allow), fits, study
 
-    fits, study = context.folder.room(
+    audit, fits, study = context.folder.room(
         "training",
         {"training": to_table(config.training), "collections": to_table(config.collections), "seed": config.seed},
         after=["labels", "graphs"],
@@ -99,7 +104,7 @@ def training_step(context: Context, result: RunResult) -> RunResult:
         make=make,
         load=load,
     )
-    return replace(result, fits=fits, study=study)
+    return replace(result, leakage=audit, fits=fits, study=study)
 
 
 def _needed(result: RunResult) -> tuple[GraphSet, Labels]:

@@ -28,6 +28,7 @@ from phonograph.types.crystals import (
 from phonograph.types.datasets import Dataset
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
 from phonograph.types.labels import ARRAY_UNITS, PROPERTY_UNITS, ZERO_GAP_EV, LabelColumn, Labels, join_labels
+from phonograph.types.leakage import LEAKS, Leak, LeakageAudit
 from phonograph.types.networks import (
     Epoch,
     Fitted,
@@ -58,6 +59,7 @@ from phonograph.types.trajectory_match import displacements, first_frame, matche
 
 __all__ = [
     "ARRAY_UNITS",
+    "LEAKS",
     "MAX_ATOMS",
     "MIN_DISTANCE_A",
     "NOISE_CAUSES",
@@ -89,6 +91,8 @@ __all__ = [
     "LabelResult",
     "Labeller",
     "Labels",
+    "Leak",
+    "LeakageAudit",
     "Metric",
     "MetricSummary",
     "NoiseFloor",
