@@ -77,6 +77,7 @@ _HOMES = {
     "phonograph.thermal": ("predict_thermal",),
     "phonograph.steps.prediction": ("predict_structures",),
     "phonograph.files.predictions": ("save_predictions",),
+    "phonograph.bridges.ase_calculator": ("PhonographCalculator",),
     "phonograph.pipeline": ("run",),
     "phonograph.config": ("Config",),
     "phonograph.config_files": ("read_config",),
