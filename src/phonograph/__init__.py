@@ -78,6 +78,7 @@ _HOMES = {
     "phonograph.steps.prediction": ("predict_structures",),
     "phonograph.files.predictions": ("save_predictions",),
     "phonograph.bridges.ase_calculator": ("PhonographCalculator",),
+    "phonograph.bridges.pyg": ("to_pyg", "from_pyg"),
     "phonograph.pipeline": ("run",),
     "phonograph.config": ("Config",),
     "phonograph.config_files": ("read_config",),

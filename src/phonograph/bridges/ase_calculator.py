@@ -24,8 +24,8 @@ class PhonographCalculator(Calculator):  # type: ignore[misc]
     """An ASE calculator of trained networks.
 
     Every target is a scalar in ``results``, for example ``results["band_gap_eV"]``; several networks of one target are
-    an ensemble, whose mean it is, with ``results["band_gap_eV_std"]``.  A target that is an energy gives ``energy``, and
-    by automatic differentiation through the distances
+    an ensemble, whose mean it is, with ``results["band_gap_eV_std"]``.  A target that is an energy gives ``energy``,
+    and by automatic differentiation through the distances
 
         F = −∂E/∂r,    σ = (1/V) ∂E/∂ε (symmetric part; ASE's sign, positive = tensile),
 
