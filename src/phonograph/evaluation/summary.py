@@ -65,11 +65,22 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(known.std(ddof=1)) if len(known) > 1 else float("nan")
 
 
+NOISE_R2 = 0.05
+"""R² up to which a network has learned nothing that its targets show: labels that are pure noise give as much."""
+
+
 def verdicts(summary: Sequence[MetricSummary], scope: str) -> tuple[str, ...]:
-    """Return one sentence per test, in this scope, in which the networks do not beat the mean predictor."""
+    """Return one sentence per test, in this scope, in which the networks do not beat the mean predictor.
+
+    A skill of at most 0 means that they do not; an R² of at most :data:`NOISE_R2` that they hardly do.
+    """
     return tuple(
-        f"{s.target}: models trained on {s.trained_on!r} do not beat the mean of their training labels on the test "
+        f"{s.target}: models trained on {s.trained_on!r} {_how_much(s)} the mean of their training labels on the test "
         f"part of {s.tested_on!r} (MAE {s.mae:.4g} {s.unit}, skill {s.skill:.2f} over {s.models} models)"
         for s in summary
-        if s.split == "test" and s.scope == scope and s.skill <= 0
+        if s.split == "test" and s.scope == scope and (s.skill <= 0 or s.r2 <= NOISE_R2)
     )
+
+
+def _how_much(summary: MetricSummary) -> str:
+    return "do not beat" if summary.skill <= 0 else "hardly beat"
