@@ -211,3 +211,29 @@ def test_a_set_that_is_only_tested_and_holds_copies_of_the_training_set_fails(tm
     sentence = refusal(folder, capsys)
     assert "identical structures" in sentence
     assert "other-00002" in sentence
+
+
+def test_labels_that_are_noise_are_not_learned_and_the_report_says_so(tmp_path, capsys):
+    frames = frames_of(120)
+    labels = stream(8, "noise").normal(1.0, 0.3, 120).tolist()
+    folder = project(tmp_path, frames, labels)
+    text = (
+        (folder / "my.toml")
+        .read_text()
+        .replace("seeds = [0]", "seeds = [0, 1, 2]")
+        .replace("epochs = 4", "epochs = 30")
+    )
+    (folder / "my.toml").write_text(text)
+    code, said = train(folder, capsys, "evaluate")
+    assert code == 0, said.err
+    assert "beat the mean of their training labels" in said.err
+    with (tmp_path / "run" / "6_evaluation" / "metrics.csv").open(newline="") as table:
+        r2 = [
+            float(row["r2"])
+            for row in csv.DictReader(table)
+            if (row["split"], row["scope"]) == ("test", "all") and row["model"].startswith("band_gap")
+        ]
+    assert len(r2) == 3
+    assert np.mean(r2) <= 0.05
+    assert train(folder, capsys, "report")[0] == 0
+    assert "beat the mean of their training labels" in (tmp_path / "run" / "report.html").read_text()
