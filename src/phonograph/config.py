@@ -35,7 +35,7 @@ from phonograph.sampling import (
     ZGSampler,
 )
 from phonograph.training import TrainingSettings
-from phonograph.types import REFERENCES, GraphSpec, Sampler
+from phonograph.types import LEAKS, REFERENCES, GraphSpec, Sampler
 
 SAMPLERS: Mapping[str, type[Any]] = {
     "thermal": ThermalSampler,
@@ -172,6 +172,12 @@ class TrainingConfig:
         "'default': what is right for small sets; 'paper': the published method; 'paper-code': also what the authors' "
         "public scripts do. A mode gives other defaults to the options in the table of modes, and nothing else.",
         choices=("default", "paper", "paper-code"),
+    )
+    allow: tuple[str, ...] = option(
+        (),
+        "Kinds of leakage between the parts of the split that do not stop the run; all that is found is in "
+        "5_training/leaks.csv.",
+        choices=LEAKS,
     )
     model: GraphConvNet = field(default_factory=GraphConvNet)
     settings: TrainingSettings = field(default_factory=TrainingSettings)

@@ -23,6 +23,7 @@ from phonograph.files.results import (
 )
 from phonograph.graphs import build_graphs
 from phonograph.steps.context import Context, RunResult
+from phonograph.steps.leakage import audit_splits, load_audit
 from phonograph.tables import to_table
 from phonograph.training import FitJob, combine_splits, fit_many, make_split
 from phonograph.types import (
@@ -33,6 +34,7 @@ from phonograph.types import (
     Fitted,
     GraphSet,
     Labels,
+    LeakageAudit,
     Split,
     join_graphs,
 )
@@ -64,7 +66,9 @@ def training_step(context: Context, result: RunResult) -> RunResult:
     config = context.config
     graphs, labels = _needed(result)
 
-    def make(folder: Path) -> tuple[Fitted, ...]:
+    def make(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...]]:
+        by_collection = splits(context, result.sets).values()
+        audit = audit_splits(folder, graphs, result.sets, by_collection, config.training.allow)
         jobs = _jobs(context, result.sets, folder)
         fits = fit_many(
             graphs,
@@ -76,13 +80,14 @@ def training_step(context: Context, result: RunResult) -> RunResult:
         )
         # A finished model is in its bundle; its checkpoint has served its purpose.
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        return fits
+        return audit, fits
 
-    def load(folder: Path) -> tuple[Fitted, ...]:
+    def load(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...]]:
         names = [job.name for job in _jobs(context, result.sets, folder)]
-        return tuple(load_bundle(folder / name, model=config.training.model) for name in names)
+        fits = tuple(load_bundle(folder / name, model=config.training.model) for name in names)
+        return load_audit(folder, config.training.allow), fits
 
-    fits = context.folder.room(
+    audit, fits = context.folder.room(
         "training",
         {"training": to_table(config.training), "collections": to_table(config.collections), "seed": config.seed},
         after=["labels", "graphs"],
@@ -90,7 +95,7 @@ def training_step(context: Context, result: RunResult) -> RunResult:
         make=make,
         load=load,
     )
-    return replace(result, fits=fits)
+    return replace(result, leakage=audit, fits=fits)
 
 
 def _save(fitted: Fitted, folder: Path) -> None:
