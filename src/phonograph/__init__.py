@@ -84,6 +84,7 @@ _HOMES = {
     "phonograph.files.collect": ("collect_forces",),
     "phonograph.files.trajectory_readers": ("read_trajectory",),
     "phonograph.datasets": ("load_dataset", "dataset_names"),
+    "phonograph.files.datasets": ("save_dataset",),
     "phonograph.files.bundle": ("load_bundle", "save_bundle"),
     "phonograph.types": (
         "Configurations",

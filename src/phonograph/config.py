@@ -9,6 +9,7 @@ from typing import Any
 
 from phonograph.config_labels import LabelsConfig
 from phonograph.config_phonons import PhononsConfig
+from phonograph.datasets import dataset_folder, dataset_names
 from phonograph.errors import ConfigurationError
 from phonograph.explanation import GNNExplainerSettings
 from phonograph.models import GraphConvNet
@@ -102,11 +103,16 @@ class DataSetConfig:
     name: str = option(help="Name of the set.")
     structures: str = option(
         help="Multi-frame extxyz, ASE database (.db, .json), computed entries (.json, .json.gz, .json.bz2), a folder "
-        "of POSCAR/CIF files (with id_prop.csv), or, with format = 'vasp-tree', a folder of VASP calculations."
+        "of POSCAR/CIF files (with id_prop.csv), with format = 'vasp-tree' a folder of VASP calculations, or, with "
+        "format = 'dataset', a dataset that comes with Phonograph, such as ag3sx-gfn1, or the folder of one."
     )
     format: str = option(
-        "auto", "'auto' or 'vasp-tree' (subfolders with vasprun.xml, …).", choices=("auto", "vasp-tree")
+        "auto",
+        "'auto', 'vasp-tree' (subfolders with vasprun.xml, …) or 'dataset'.",
+        choices=("auto", "vasp-tree", "dataset"),
     )
+    set: str = option("", "Set of a dataset; empty: the one that is called like this one.")
+    n: int = option(0, "Take the first n only; 0: all.", minimum=0)
     labels: str = option("", "CSV with one row per structure; empty: labels are with the structures.")
     property: str = option(
         "", "Name of the property of a table without header, such as band_gap_eV; with commas for several columns."
@@ -124,6 +130,18 @@ class DataSetConfig:
     )
     correction: str = option("uncorrected", "Energies of computed entries.", choices=("uncorrected", "corrected"))
     equilibrium: str = option("", "Undisplaced structure of a VASP tree, for displacements; empty: not known.")
+
+    def __post_init__(self) -> None:
+        check_options(self, "data.sets")
+
+    def comes_with_phonograph(self) -> bool:
+        """Whether the structures are a dataset by its name, not a file or folder of the user."""
+        return self.format == "dataset" and self.structures in dataset_names()
+
+    def files(self) -> tuple[str, ...]:
+        """Return the user's own files that are named here."""
+        own = () if self.comes_with_phonograph() else (self.structures,)
+        return tuple(name for name in (*own, self.labels, self.equilibrium) if name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +291,10 @@ class Config:
     def path(self, name: str) -> Path:
         """Return ``name`` relative to the configuration's folder."""
         return (self.folder / Path(name).expanduser()).absolute()
+
+    def structures(self, item: DataSetConfig) -> Path:
+        """Return where the structures of a brought set lie: beside the configuration, or a dataset by its name."""
+        return dataset_folder(item.structures) if item.comes_with_phonograph() else self.path(item.structures)
 
     @property
     def set_names(self) -> tuple[str, ...]:

@@ -222,7 +222,7 @@ def relocated(config: Config, folder: Path) -> Config:
     brought = [
         replace(
             item,
-            structures=moved(item.structures),
+            structures=item.structures if item.comes_with_phonograph() else moved(item.structures),
             labels=moved(item.labels),
             equilibrium=moved(item.equilibrium),
         )

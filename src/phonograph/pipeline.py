@@ -144,7 +144,7 @@ def _check_possible(config: Config, upto: str) -> None:
         )
     names = [config.crystal.file, config.phonons.file]
     names += [config.phonons.trajectory.file] if config.phonons.trajectory is not None else []
-    names += [name for item in config.data.sets for name in (item.structures, item.labels, item.equilibrium)]
+    names += [name for item in config.data.sets for name in item.files()]
     for name in filter(None, names):
         if not config.path(name).exists():
             raise ConfigurationError(f"{config.path(name)} not found; paths start at the configuration's folder")
