@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from phonograph.evaluation.bootstrap import metric_intervals
+from phonograph.evaluation.comparison import corrected_t, holm, overlap_ratio, paired_difference
+from phonograph.evaluation.curves import learning_curve
 from phonograph.evaluation.judging import cross_test, evaluate, merge_evaluations
 from phonograph.evaluation.metrics import (
     coefficient_of_determination,
@@ -9,15 +12,29 @@ from phonograph.evaluation.metrics import (
     root_mean_squared_error,
     squared_pearson,
 )
+from phonograph.evaluation.power_law import fit_power_law, label_factor
+from phonograph.evaluation.settings import LearningCurveSettings
+from phonograph.evaluation.subsets import nested_subset, within_amplitude
 from phonograph.evaluation.summary import summarise
 
 __all__ = [
+    "LearningCurveSettings",
     "coefficient_of_determination",
+    "corrected_t",
     "cross_test",
     "evaluate",
+    "fit_power_law",
+    "holm",
+    "label_factor",
+    "learning_curve",
     "mean_absolute_error",
     "merge_evaluations",
+    "metric_intervals",
+    "nested_subset",
+    "overlap_ratio",
+    "paired_difference",
     "root_mean_squared_error",
     "squared_pearson",
     "summarise",
+    "within_amplitude",
 ]

@@ -25,6 +25,17 @@ from phonograph.types.crystals import (
     Spectrum,
     crystal_hash,
 )
+from phonograph.types.curves import (
+    CurveBand,
+    CurvePoint,
+    CurvePredictions,
+    CurveRow,
+    Difference,
+    Interval,
+    LabelFactor,
+    LearningCurve,
+    PowerLaw,
+)
 from phonograph.types.datasets import Dataset
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
 from phonograph.types.labels import ARRAY_UNITS, PROPERTY_UNITS, ZERO_GAP_EV, LabelColumn, Labels, join_labels
@@ -60,7 +71,12 @@ __all__ = [
     "Check",
     "Configurations",
     "Crystal",
+    "CurveBand",
+    "CurvePoint",
+    "CurvePredictions",
+    "CurveRow",
     "Dataset",
+    "Difference",
     "Epoch",
     "Evaluation",
     "Explainer",
@@ -75,10 +91,13 @@ __all__ = [
     "ImaginaryModes",
     "InputScaling",
     "IntArray",
+    "Interval",
     "LabelColumn",
+    "LabelFactor",
     "LabelResult",
     "Labeller",
     "Labels",
+    "LearningCurve",
     "Metric",
     "MetricSummary",
     "NoiseFloor",
@@ -87,6 +106,7 @@ __all__ = [
     "PhononAudit",
     "PhononProperties",
     "Phonons",
+    "PowerLaw",
     "Predictions",
     "Progress",
     "RenormalisationRound",
