@@ -23,7 +23,7 @@ from phonograph.config import (
 )
 from phonograph.config_labels import LABELLERS, LabelsConfig
 from phonograph.config_phonons import PhononsConfig, TrajectoryConfig
-from phonograph.labels.execution.cluster_settings import ClusterSettings
+from phonograph.execution.cluster_settings import ClusterSettings
 from phonograph.phonons import MolecularDynamics, Relaxation, Renormalisation
 from phonograph.tables import to_table
 from phonograph.types import Crystal

@@ -13,8 +13,8 @@ import pytest
 from ase.build import bulk
 
 from phonograph.errors import MissingEngineError
+from phonograph.execution.deadline import limited
 from phonograph.labels.engines.cp2k import Cp2kLabeller
-from phonograph.labels.execution.deadline import limited
 from phonograph.labels.execution.entry import label_with_remedies
 from phonograph.labels.execution.worker import label_safely
 from phonograph.labels.task import calculation, structure_bytes

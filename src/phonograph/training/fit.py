@@ -97,7 +97,9 @@ def fit(
     scaling = fit_target_scaling(train_values, scaling_kind(model, settings), target)
     fingerprint = data.fingerprint()
     described = _describe(model, settings, target, seed)
-    key = hashlib.sha256(json.dumps([described, fingerprint, _versions()], default=repr).encode()).hexdigest()
+    # Not the number of epochs: what has been trained may be trained on.
+    lasting = {name: value for name, value in described.items() if name != "epochs"}
+    key = hashlib.sha256(json.dumps([lasting, fingerprint, _versions()], default=repr).encode()).hexdigest()
     trained = _train(data, model, settings, inputs, scaling, seed, name, checkpoint, key, progress)
     return Fitted(
         name=name,

@@ -181,6 +181,9 @@ class Trainer:
         found = read_checkpoint(path, key)
         if isinstance(found, str):
             return f"The checkpoint of {self.name} could not be used ({found}); training started from the beginning."
+        if len(found.state["history"]) > self.settings.epochs:
+            why = f"it is of epoch {len(found.state['history'])}, {self.settings.epochs} are wanted"
+            return f"The checkpoint of {self.name} could not be used ({why}); training started from the beginning."
         parts: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "adam": {}}
         for name, tensor in found.tensors.items():
             kind, _, rest = name.partition(".")

@@ -54,6 +54,15 @@ from phonograph.types.results import (
     ThermalCurve,
     ThermalPoint,
 )
+from phonograph.types.study import (
+    HyperparameterStudy,
+    StudyCell,
+    StudyCheck,
+    StudyEffect,
+    StudyFinal,
+    StudyShare,
+    StudyTrial,
+)
 from phonograph.types.trajectories import Trajectory, join_trajectories
 from phonograph.types.trajectory_match import displacements, first_frame, matched, require_time_step
 
@@ -88,6 +97,7 @@ __all__ = [
     "GraphModel",
     "GraphSet",
     "GraphSpec",
+    "HyperparameterStudy",
     "ImaginaryModes",
     "InputScaling",
     "IntArray",
@@ -114,7 +124,13 @@ __all__ = [
     "Spectrum",
     "Split",
     "Study",
+    "StudyCell",
+    "StudyCheck",
+    "StudyEffect",
+    "StudyFinal",
     "StudyRow",
+    "StudyShare",
+    "StudyTrial",
     "TargetScaling",
     "ThermalCurve",
     "ThermalPoint",

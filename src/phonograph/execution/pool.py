@@ -1,4 +1,4 @@
-"""Worker processes of this machine: a time limit per label, and a dead worker loses only the label at hand."""
+"""Worker processes of this machine: a time limit per task, and a dead worker loses only the task at hand."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from phonograph.errors import ConfigurationError
-from phonograph.labels.execution import orphans, process
-from phonograph.labels.execution.memory import fitting
-from phonograph.labels.execution.seam import Finished, Needs, Task
+from phonograph.execution import orphans, process
+from phonograph.execution.memory import fitting
+from phonograph.execution.seam import Finished, Needs, Task
 
 TICK_S = 0.25
 """Finished tasks are handed over at least this often."""
@@ -50,13 +50,13 @@ class _Flight:
 class WorkerPool:
     """The executor of this machine: spawned processes with one thread each.
 
-    One worker is still a process of its own, so that an engine that aborts takes only its label with it.
+    One worker is still a process of its own, so that code that aborts takes only its task with it.
 
     Parameters
     ----------
     workers
         Number of processes; 0: as many as cores and free memory allow (see
-        :func:`phonograph.labels.execution.memory.fitting`).
+        :func:`phonograph.execution.memory.fitting`).
     say
         Called with a sentence where memory, not cores, decides their number.
     """
@@ -89,11 +89,11 @@ class WorkerPool:
 
     def places(self, needs: Needs) -> int:
         """Return the number of worker processes for such tasks."""
-        count, why = (self._asked, "") if self._asked else fitting(needs.cores, needs.memory_GB)
-        if why and self._say is not None and count < needs.labels:
+        count, why = (self._asked, "") if self._asked else fitting(needs.cores, needs.memory_GB, what=needs.what)
+        if why and self._say is not None and count < needs.tasks:
             self._say(why)
             self._say = None
-        return max(1, min(count, needs.labels))
+        return max(1, min(count, needs.tasks))
 
     def run(self, needs: Needs, next_task: Callable[[], Task | None]) -> Generator[list[Finished], None, None]:
         """Yield lists of ended tasks, at least every :data:`TICK_S` seconds (the list may be empty).
@@ -115,6 +115,10 @@ class WorkerPool:
                     yield ended + self._lost() + self._stalled()
             finally:
                 self._stop()
+
+    @property
+    def _what(self) -> str:
+        return self._needs.what if self._needs else "task"
 
     @property
     def _room(self) -> int:
@@ -152,11 +156,11 @@ class WorkerPool:
 
         context = multiprocessing.get_context("spawn")
         self._processes = context.RawArray("q", self._room)
-        tasks = tuple(item.task for item in self._needs.calculations) if self._needs else ()
+        prepare = self._needs.prepare if self._needs else ()
         self._pool = ProcessPool(
             max_workers=self._workers,
             initializer=process.start,
-            initargs=(tasks, os.getpid(), self._processes),
+            initargs=(prepare, os.getpid(), self._processes),
             context=context,
         )
 
@@ -219,11 +223,11 @@ class WorkerPool:
     def _restart(self) -> None:
         self._stop()
         self._broken_starts += 1
-        # Workers that never finished anything will not start to; after the first label, deaths come from outside.
+        # Workers that never finished anything will not start to; after the first task, deaths come from outside.
         if self._broken_starts > (LARGEST_BROKEN_RESTARTS if self._any_finished else LARGEST_BROKEN_STARTS):
             raise ConfigurationError(
-                f"worker processes died {self._broken_starts} times in a row without finishing a label; run one label "
-                "in this process to see why, and in a script call label() under: if __name__ == '__main__':"
+                f"worker processes died {self._broken_starts} times in a row without finishing a {self._what}; run one "
+                f"{self._what} in this process to see why, and in a script start it under: if __name__ == '__main__':"
             )
         self._last_sign_of_life = time.monotonic()
 

@@ -16,9 +16,8 @@ from parsl.launchers import SimpleLauncher, SrunLauncher
 from parsl.providers import SlurmProvider
 from parsl.providers.errors import SubmitException
 
-from phonograph.errors import ConfigurationError, MissingEngineError, WorkerError
-from phonograph.labels.execution.cluster_settings import ClusterSettings
-from phonograph.labels.failures import one_line
+from phonograph.errors import ConfigurationError, MissingEngineError, WorkerError, one_line
+from phonograph.execution.cluster_settings import ClusterSettings
 
 ANSWER_S = 9.0
 """Slurm must answer the first question within this time, s."""

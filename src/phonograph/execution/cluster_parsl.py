@@ -1,4 +1,4 @@
-"""Parsl, set up for labels and ended in order."""
+"""Parsl, set up for tasks and ended in order."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from parsl.executors import HighThroughputExecutor
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
 from phonograph.errors import ConfigurationError, InputFileError, MissingEngineError
-from phonograph.labels.execution import entry
-from phonograph.labels.execution.cluster_detached import Ledger
-from phonograph.labels.execution.cluster_settings import ClusterSettings
-from phonograph.labels.execution.cluster_slurm import cancel_blocks, provider_of
-from phonograph.labels.execution.seam import Needs
+from phonograph.execution.cluster_detached import Ledger
+from phonograph.execution.cluster_settings import ClusterSettings
+from phonograph.execution.cluster_slurm import cancel_blocks, provider_of
+from phonograph.execution.seam import Needs
 
 _PLAIN = re.compile(r"[A-Za-z0-9._/+=,:@~-]+")
 _INTERCHANGE = ("-m", "parsl.executors.high_throughput.interchange")
@@ -33,9 +32,9 @@ def started(settings: ClusterSettings, needs: Needs, beside: Path) -> tuple[Any,
     Raises
     ------
     UserError
-        A queue that refuses the blocks, settings in which no label fits, or a folder that cannot be used.
+        A queue that refuses the blocks, settings in which no task fits, or a folder that cannot be used.
     """
-    drain_s = settings.drain_s(needs.timeout_s + entry.BATCH_S + entry.TOO_LATE_S)
+    drain_s = settings.drain_s(needs.longest_s)
     workers = settings.workers(needs.cores, needs.memory_GB)
     folder = own_folder(settings, beside)
     label = _label(folder)
@@ -48,7 +47,7 @@ def started(settings: ClusterSettings, needs: Needs, beside: Path) -> tuple[Any,
         label=label,
         provider=provider,
         launch_cmd=DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", f"{python} {_WORKERS}", 1),
-        interchange_launch_cmd=_interchange_command(settings, ledger, needs.timeout_s),
+        interchange_launch_cmd=_interchange_command(settings, ledger, needs.longest_s),
         # Without an address Parsl asks a public service for one.
         address=settings.address or "127.0.0.1",
         worker_port_range=(settings.ports[0], settings.ports[1]),
@@ -66,12 +65,12 @@ def started(settings: ClusterSettings, needs: Needs, beside: Path) -> tuple[Any,
 
 
 def cancel_earlier(settings: ClusterSettings, beside: Path) -> None:
-    """Cancel the blocks that an earlier run of the same label store has left, and wait until they are gone."""
+    """Cancel the blocks that an earlier run for the same folder of results has left, and wait until they are gone."""
     cancel_blocks(_label(own_folder(settings, beside)))
 
 
 def _label(folder: Path) -> str:
-    """Return the name of one label store's blocks, part of the names of their jobs, from a folder of its own."""
+    """Return the name of the blocks of one folder of results, part of the names of their jobs."""
     return "phonograph-" + hashlib.sha256(str(folder).encode()).hexdigest()[:10]
 
 
@@ -103,7 +102,7 @@ def stop(kernel: Any, pool: Any) -> None:
     shutil.rmtree(kernel.run_dir, ignore_errors=True)
 
 
-def _interchange_command(settings: ClusterSettings, ledger: Ledger, timeout_s: float) -> list[str]:
+def _interchange_command(settings: ClusterSettings, ledger: Ledger, longest_s: float) -> list[str]:
     """Return what starts Parsl's interchange: it dies with this process, or is told when it may.
 
     In a session of its own, it does not get the terminal's ^C.
@@ -111,8 +110,8 @@ def _interchange_command(settings: ClusterSettings, ledger: Ledger, timeout_s: f
     session = [found] if (found := shutil.which("setsid")) else []
     interchange = [sys.executable, *_INTERCHANGE]
     if settings.detach:
-        keeper = [sys.executable, "-m", "phonograph.labels.execution.cluster_detached"]
-        return [*session, *keeper, str(ledger.path), ledger.token, str(2.0 * timeout_s + 600.0), *interchange]
+        keeper = [sys.executable, "-m", "phonograph.execution.cluster_detached"]
+        return [*session, *keeper, str(ledger.path), ledger.token, str(2.0 * longest_s + 600.0), *interchange]
     if (tie := shutil.which("setpriv")) is None:
         raise MissingEngineError(
             "setpriv is not on PATH, and without it blocks would outlive this process; install util-linux, or set "

@@ -1,4 +1,4 @@
-"""Opening a label store's SQLite file: locks, foreign and damaged files, network file systems, one-sentence errors."""
+"""Opening our SQLite files: locks, foreign and damaged files, network file systems, one-sentence errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import os
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -14,7 +15,6 @@ from urllib.parse import quote
 import numpy as np
 
 from phonograph.errors import InputFileError
-from phonograph.labels import schema
 
 READER_WAITS_S = 30.0
 WRITER_WAITS_S = 600.0
@@ -22,8 +22,8 @@ WRITER_WAITS_S = 600.0
 """
 
 LARGEST_CHECKED_BYTES = 256 * 1024**2
-"""Stores up to this size have every page checked before they are written to (half a second); larger ones only by
-``problems()``.  Labels are protected by their checksums in any case."""
+"""Files up to this size have every page checked before they are written to (half a second).  Rows are protected by
+their checksums in any case."""
 
 _CACHE_KIB = 65536
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -35,20 +35,60 @@ _NETWORK = (
 ).split()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kind:
+    """One kind of SQLite file of ours.
+
+    Attributes
+    ----------
+    name
+        What it is called in sentences, such as "label store".
+    kept
+        What was finished so far and survives a full disk, in sentences.
+    application_id, version, page_bytes
+        What the file itself says.
+    found
+        Returns the schema of an open file; ``expected(version)`` what it must be.
+    upgrade
+        Brings an empty or an older file to ``version``, inside the caller's transaction.
+    show_as_present
+        Lets a reader see a file of version 1 as one of ``version``.
+    """
+
+    name: str
+    kept: str
+    application_id: int
+    version: int
+    page_bytes: int
+    expected: Callable[[int], tuple[tuple[str, ...], ...]]
+    upgrade: Callable[[sqlite3.Connection], None]
+    show_as_present: Callable[[sqlite3.Connection], None] = lambda connection: None
+
+
+def found_schema(connection: sqlite3.Connection) -> tuple[tuple[str, ...], ...]:
+    """Return kind, name, table and SQL of everything the database holds, in order, spaces made equal.
+
+    Every entry counts: a trigger may have the name of a table.
+    """
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master WHERE sql IS NOT NULL")
+    # A damaged entry may hold bytes; as text it equals nothing that is expected.
+    return tuple(sorted((*map(str, names), " ".join(str(sql).split()).replace("( ", "(")) for *names, sql in rows))
+
+
 @contextlib.contextmanager
-def connected(path: Path, *, writes: bool) -> Iterator[sqlite3.Connection]:
+def connected(path: Path, kind: Kind, *, writes: bool) -> Iterator[sqlite3.Connection]:
     """Open, check and close the database; a writer makes or upgrades it where needed."""
-    with told(path, "open"):
+    with told(path, kind, "open"):
         connection = _connection(path, writes)
     try:
-        with told(path, "open"):
+        with told(path, kind, "open"):
             if writes:
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-                _make_or_upgrade(path, connection)
-            _check(path, connection)
+                _make_or_upgrade(path, kind, connection)
+            _check(path, kind, connection)
             if writes:
-                _check_pages(path, connection)
+                _check_pages(path, kind, connection)
                 connection.execute("PRAGMA journal_mode = DELETE")
         yield connection
     finally:
@@ -112,42 +152,42 @@ def _roll_back(path: Path) -> None:
             writable.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
-def _make_or_upgrade(path: Path, connection: sqlite3.Connection) -> None:
+def _make_or_upgrade(path: Path, kind: Kind, connection: sqlite3.Connection) -> None:
     empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     if empty:
         if connection.execute("PRAGMA application_id").fetchone() != (0,):
             return
-        connection.execute(f"PRAGMA page_size = {schema.PAGE_BYTES}")
+        connection.execute(f"PRAGMA page_size = {kind.page_bytes}")
     else:
-        if _check(path, connection, upgraded=False) == schema.SCHEMA_VERSION:
+        if _check(path, kind, connection, upgraded=False) == kind.version:
             return
-        _check_pages(path, connection)
+        _check_pages(path, kind, connection)
     with transaction(connection):
-        schema.upgrade(connection)
+        kind.upgrade(connection)
 
 
-def _check(path: Path, connection: sqlite3.Connection, *, upgraded: bool = True) -> int:
+def _check(path: Path, kind: Kind, connection: sqlite3.Connection, *, upgraded: bool = True) -> int:
     """Return the version of a sound schema; with ``upgraded`` show an older one as the present one."""
-    if connection.execute("PRAGMA application_id").fetchone() != (schema.APPLICATION_ID,):
-        raise InputFileError(f"{path} is an SQLite file but not a label store; give another path")
+    if connection.execute("PRAGMA application_id").fetchone() != (kind.application_id,):
+        raise InputFileError(f"{path} is an SQLite file but not a {kind.name}; give another path")
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if not 1 <= version <= schema.SCHEMA_VERSION:
+    if not 1 <= version <= kind.version:
         raise InputFileError(
-            f"label store {path} has schema version {version}; this Phonograph reads versions 1 to "
-            f"{schema.SCHEMA_VERSION}: use a newer release"
+            f"{kind.name} {path} has schema version {version}; this Phonograph reads versions 1 to "
+            f"{kind.version}: use a newer release"
         )
-    if schema.found(connection) != schema.expected(version):
-        raise InputFileError(f"label store {path} does not have the schema of a label store; give another path")
-    if upgraded and version == 1:
-        schema.show_as_present(connection)
+    if found_schema(connection) != kind.expected(version):
+        raise InputFileError(f"{kind.name} {path} does not have the schema of a {kind.name}; give another path")
+    if upgraded and version < kind.version:
+        kind.show_as_present(connection)
     return version
 
 
-def _check_pages(path: Path, connection: sqlite3.Connection) -> None:
+def _check_pages(path: Path, kind: Kind, connection: sqlite3.Connection) -> None:
     if path.stat().st_size > LARGEST_CHECKED_BYTES:
         return
     if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-        raise InputFileError(_damaged(path))
+        raise InputFileError(_damaged(path, kind))
 
 
 @contextlib.contextmanager
@@ -163,26 +203,26 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def told(path: Path, verb: str) -> Iterator[None]:
+def told(path: Path, kind: Kind, verb: str) -> Iterator[None]:
     """Turn SQLite's errors into one sentence that names the file."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise InputFileError(
-            f"cannot {verb} label store {path}: {error}; it needs a writable folder with free space "
-            "(labels finished so far are kept; run again to continue)"
+            f"cannot {verb} {kind.name} {path}: {error}; it needs a writable folder with free space "
+            f"({kind.kept} finished so far are kept; run again to continue)"
         ) from error
     except UnicodeDecodeError as error:
         # SQLite's own message quotes a damaged schema.
-        raise InputFileError(_damaged(path)) from error
+        raise InputFileError(_damaged(path, kind)) from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:
             raise  # a misuse of the library is a bug, not a damaged file
-        raise InputFileError(f"{_damaged(path)} ({error})") from error
+        raise InputFileError(f"{_damaged(path, kind)} ({error})") from error
 
 
-def _damaged(path: Path) -> str:
-    return f"label store {path} is damaged or not SQLite; move it away (or restore a copy) and run again"
+def _damaged(path: Path, kind: Kind) -> str:
+    return f"{kind.name} {path} is damaged or not SQLite; move it away (or restore a copy) and run again"
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
@@ -205,12 +245,12 @@ def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo"))
     return kind if kind in _NETWORK else ""
 
 
-def network_warning(path: Path) -> tuple[str, ...]:
-    """Return the warning for a store on a network file system, or nothing."""
-    kind = network_file_system(path)
-    if not kind:
+def network_warning(path: Path, kind: Kind) -> tuple[str, ...]:
+    """Return the warning for a file on a network file system, or nothing."""
+    system = network_file_system(path)
+    if not system:
         return ()
     return (
-        f"The label store {path} lies on a network file system ({kind}), whose locks may fail: let one driver at a "
-        "time write it, keep copies (LabelStore.snapshot), or put the store on a local disk.",
+        f"The {kind.name} {path} lies on a network file system ({system}), whose locks may fail: let one driver at a "
+        "time write it, keep copies, or put it on a local disk.",
     )

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import MutableSequence, Sequence
 
-from phonograph.labels.execution import entry
+from phonograph.execution import dispatch
 
 _PR_SET_PDEATHSIG = 1
 _processes: list[MutableSequence[int]] = []
@@ -17,11 +17,11 @@ _processes: list[MutableSequence[int]] = []
 which task."""
 
 
-def start(tasks: Sequence[str], driver: int, processes: MutableSequence[int]) -> None:
-    """Set the process up: die with the driver, keep quiet, load every engine.
+def start(prepare: Sequence[str], driver: int, processes: MutableSequence[int]) -> None:
+    """Set the process up: die with the driver, keep quiet, load what the tasks will need.
 
-    Nothing is raised here, because a worker that fails to start is started again and again: a labeller that cannot
-    be rebuilt is told by the first call of :func:`run`, an engine that cannot be loaded by its labels.
+    Nothing is raised here, because a worker that fails to start is started again and again: what cannot be prepared
+    is told by the first task that needs it.
     """
     # ^C reaches the whole terminal; the driver decides what it means.  It started this process with ^C held back.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -31,9 +31,9 @@ def start(tasks: Sequence[str], driver: int, processes: MutableSequence[int]) ->
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _send_output_nowhere()
     _processes[:] = [processes]
-    for task in tasks:
+    for task in prepare:
         with contextlib.suppress(Exception):
-            entry.rebuilt(task)
+            dispatch.run(task)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
@@ -41,7 +41,7 @@ def start(tasks: Sequence[str], driver: int, processes: MutableSequence[int]) ->
 def run(slot: int, task: str) -> None:
     """Do one task; ``slot`` is its place in the table of processes."""
     _processes[0][slot] = os.getpid()
-    entry.run_task(task)
+    dispatch.run(task)
 
 
 def _die_with(driver: int) -> None:

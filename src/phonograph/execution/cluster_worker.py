@@ -1,7 +1,7 @@
-"""What runs on a node of the cluster: a keeper, and the process in which it lets labels be computed.
+"""What runs on a node of the cluster: a keeper, and the process in which it lets tasks be done.
 
 The keeper is called by the block's worker.  It gives tasks to a process of its own and outlives whatever happens to
-that process: it knows how it died and when its time is up, so that a label which kills its process costs the block
+that process: it knows how it died and when its time is up, so that a task which kills its process costs the block
 nothing.  Text goes in and text comes out, on both sides.
 """
 
@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from phonograph import errors
-from phonograph.labels.execution import entry, orphans, process
+from phonograph.execution import dispatch, orphans, process
 
 STARTUP_S = 300.0
 """Time in which an engine must have been loaded, s."""
 
 _HIDDEN = ("SLURM_", "PMI_", "PMIX_", "SBATCH_", "SRUN_")
 _kept: list[_Process] = []
-"""State of this worker process: the process that computes its labels."""
+"""State of this worker process: the process that does its tasks."""
 
 
 def run(task: str, limit_s: float, folders: str) -> str:
@@ -37,7 +37,7 @@ def run(task: str, limit_s: float, folders: str) -> str:
     Parameters
     ----------
     task
-        JSON of :func:`phonograph.labels.execution.entry.describe_task`.
+        A task's text; see :mod:`phonograph.execution.dispatch`.
     limit_s
         Time after which its process is killed, s, not counting the loading of the engine.
     folders
@@ -55,12 +55,12 @@ def run(task: str, limit_s: float, folders: str) -> str:
 
 
 class _Process:
-    """A process that computes labels, seen from its keeper."""
+    """A process that does tasks, seen from its keeper."""
 
     def __init__(self, folders: str) -> None:
         self._mark = orphans.new_mark("LABEL")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "phonograph.labels.execution.cluster_worker", str(os.getpid())],
+            [sys.executable, "-m", "phonograph.execution.cluster_worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(os.environ, folders) | dict([self._mark]),
@@ -134,7 +134,7 @@ def describe_exit(code: int) -> str:
 
 
 def _environment(given: Mapping[str, str], folders: str) -> dict[str, str]:
-    """Return the variables of a label's process: one thread, and no sign of the job.
+    """Return the variables of a task's process: one thread, and no sign of the job.
 
     An MPI started inside a job would take the job's layout (one task per node) for the number of its ranks.
     """
@@ -150,7 +150,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def main(keeper: int) -> None:
-    """Compute tasks from standard input until it ends; answer each with one line."""
+    """Do tasks from standard input until it ends; answer each with one line."""
     # Engines print; the line to the keeper is a descriptor that they do not know.
     answers = os.dup(1)
     process.start((), keeper, [])
@@ -160,7 +160,7 @@ def main(keeper: int) -> None:
 
 def _outcome(task: str) -> dict[str, Any]:
     try:
-        entry.run_task(task)
+        dispatch.run(task)
     except errors.UserError as error:
         return {"error": type(error).__name__, "message": str(error)}
     except Exception:

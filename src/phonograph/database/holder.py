@@ -13,10 +13,17 @@ from phonograph.errors import InputFileError
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, what: str) -> Iterator[None]:
     """Hold ``<path>.lock`` while the block runs; its text names the holder for whoever is refused.
 
     The lock file stays behind: deleting it would let two drivers lock two different files of the same name.
+
+    Parameters
+    ----------
+    path
+        The file that is written.
+    what
+        What it is called in sentences.
 
     Raises
     ------
@@ -31,39 +38,37 @@ def held(path: Path) -> Iterator[None]:
     except OSError as error:
         if lock.is_symlink():
             raise InputFileError(
-                f"the lock {lock} of the label store is a symbolic link, which is not followed; remove it"
+                f"the lock {lock} of the {what} is a symbolic link, which is not followed; remove it"
             ) from error
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path, what, error) from error
     try:
-        _lock(descriptor, path)
-        _sign(descriptor, path)
+        _lock(descriptor, path, what)
+        _sign(descriptor, path, what)
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(descriptor: int, path: Path, what: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
-        raise InputFileError(f"label store {path} is being written by {holder}; wait for it or stop it") from error
+        raise InputFileError(f"{what} {path} is being written by {holder}; wait for it or stop it") from error
     except OSError as error:
         raise InputFileError(
-            f"cannot lock label store {path}: {error.strerror}; its file system has no locks, so choose a path on "
+            f"cannot lock {what} {path}: {error.strerror}; its file system has no locks, so choose a path on "
             "another one (a local disk, or a network file system that is mounted with locks)"
         ) from error
 
 
-def _sign(descriptor: int, path: Path) -> None:
+def _sign(descriptor: int, path: Path, what: str) -> None:
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path, what, error) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> InputFileError:
-    return InputFileError(
-        f"cannot write label store {path}: {error.strerror}; choose a writable folder with free space"
-    )
+def _cannot_write(path: Path, what: str, error: OSError) -> InputFileError:
+    return InputFileError(f"cannot write {what} {path}: {error.strerror}; choose a writable folder with free space")

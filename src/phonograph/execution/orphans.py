@@ -1,4 +1,4 @@
-"""Nothing that a label started outlives it: processes are marked by their environment, which children inherit.
+"""Nothing that a task started outlives it: processes are marked by their environment, which children inherit.
 
 A process group does not hold a program that starts a session of its own, and a parent-death signal does not reach
 grandchildren.  The environment with which a process was started does, and Linux shows it to its owner under ``/proc``.

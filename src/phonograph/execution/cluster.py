@@ -1,8 +1,8 @@
-"""Labels in the queue of a cluster, through Parsl: blocks are jobs, and each holds workers that take task after task.
+"""Tasks in the queue of a cluster, through Parsl: blocks are jobs, and each holds workers that take task after task.
 
 Parsl's worker pool, its interchange on this machine and its Slurm provider carry JSON text to the nodes and a line
 about how each task ended back, encrypted.  Results do not pass here: workers write them into files (see
-:mod:`phonograph.labels.execution.seam`), so that nothing is lost with a block, the network or this process.
+:mod:`phonograph.execution.seam`), so that nothing is lost with a block, the network or this process.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from phonograph import errors
-from phonograph.errors import MissingEngineError, UserError, WorkerError
-from phonograph.labels.execution import cluster_worker
-from phonograph.labels.execution.cluster_detached import Ledger
-from phonograph.labels.execution.cluster_settings import ClusterSettings
-from phonograph.labels.execution.seam import Finished, Needs, Task
-from phonograph.labels.failures import describe_exception, one_line
+from phonograph.errors import MissingEngineError, UserError, WorkerError, describe_exception, one_line
+from phonograph.execution import cluster_worker
+from phonograph.execution.cluster_detached import Ledger
+from phonograph.execution.cluster_settings import ClusterSettings
+from phonograph.execution.seam import Finished, Needs, Task
 
 TICK_S = 0.5
 """Finished tasks are told at least this often, s."""
 
 LARGEST_FAILED_STARTS = 3
-"""Blocks that end without any worker, with no label in between, before no more are asked for."""
+"""Blocks that end without any worker, with no task in between, before no more are asked for."""
 
 LONGEST_REFUSAL_S = 600.0
 """Time for which the queue may refuse blocks, or not answer, before the run ends, s."""
@@ -43,7 +42,7 @@ def _silent(sentence: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ParslExecutor:
-    """Runs tasks in blocks of a cluster's queue; see :class:`phonograph.labels.execution.seam.Executor`.
+    """Runs tasks in blocks of a cluster's queue; see :class:`phonograph.execution.seam.Executor`.
 
     Attributes
     ----------
@@ -65,7 +64,7 @@ class ParslExecutor:
         """Cancel the blocks that an earlier run of the same store left in the queue; they may still be at work."""
         if self.settings.scheduler == "slurm" and results.is_dir():
             with _parsl():
-                from phonograph.labels.execution.cluster_parsl import cancel_earlier
+                from phonograph.execution.cluster_parsl import cancel_earlier
             cancel_earlier(self.settings, results)
 
     def places(self, needs: Needs) -> int:
@@ -74,7 +73,7 @@ class ParslExecutor:
         return s.max_blocks * s.nodes_per_block * s.workers(needs.cores, needs.memory_GB)
 
     def run(self, needs: Needs, next_task: Callable[[], Task | None]) -> Generator[list[Finished], None, None]:
-        """Run tasks in blocks; see :meth:`phonograph.labels.execution.seam.Executor.run`."""
+        """Run tasks in blocks; see :meth:`phonograph.execution.seam.Executor.run`."""
         first = next_task()
         if first is None:
             return
@@ -100,7 +99,7 @@ def finished_of(task: Task, future: Future[str]) -> Finished:
         if kind in ("WorkerLost", "ManagerLost"):
             return Finished(task=task, died=f"its {'worker' if kind == 'WorkerLost' else 'block'} ended under it")
         raise WorkerError(
-            f"the blocks can run no label: {one_line(describe_exception(error))}; check that Phonograph and Parsl are "
+            f"the blocks can run no task: {one_line(describe_exception(error))}; check that Phonograph and Parsl are "
             "the same versions there (labels.executor.worker_init, python)"
         ) from error
     told = json.loads(future.result())
@@ -135,7 +134,7 @@ class _Blocks:
     def told(self, task: Task, future: Future[str]) -> Finished:
         """Return how a task ended."""
         self._ledger.remove(task.result)
-        # What has just given a label can start: only blocks that fail from now on count.
+        # What has just done a task can start: only blocks that fail from now on count.
         self._forgiven = self._missing
         return finished_of(task, future)
 
@@ -203,7 +202,7 @@ def _parsl() -> Iterator[None]:
 def _blocks(executor: ParslExecutor, needs: Needs, beside: Path) -> Iterator[_Blocks]:
     """Start Parsl, and end its blocks and processes when the block of code ends, or leave them where asked to."""
     with _parsl():
-        from phonograph.labels.execution.cluster_parsl import started, stop
+        from phonograph.execution.cluster_parsl import started, stop
     kernel, pool, ledger = started(executor.settings, needs, beside)
     left = False
     try:

@@ -1,8 +1,8 @@
-"""Where labels meet what computes them: tasks as data go in, result files come out.
+"""Where work meets what does it: tasks as text go in, files come out.
 
-An executor is told tasks and tells which of them have ended.  It never carries a result: a worker writes its labels
-into the task's result file (:func:`phonograph.labels.execution.entry.run_task`), and the driver takes them from there
-into the store.  So an executor that forgets, dies or tells a task twice costs time, never a label.
+An executor is told tasks and tells which of them have ended.  It never carries a result: a worker writes what comes
+of its task into the task's result file, and the driver takes it from there into its table.  So an executor that
+forgets, dies or tells a task twice costs time, never a result.
 """
 
 from __future__ import annotations
@@ -12,42 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from phonograph.labels.execution import entry
-from phonograph.labels.task import Calculation, StructureBytes
 
-GRACE_S = 15.0
-"""A task that ends this much later than it should has lost its worker's own clock, s."""
+class Task(Protocol):
+    """A piece of work as data; :class:`phonograph.labels.execution.task.LabelTask` is one kind."""
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Task:
-    """A few structures, one calculation, and the result file that a worker will write.
-
-    Attributes
-    ----------
-    calculation, structures
-        What to label, as data; the worker takes the structures in this order.
-    timeout_s
-        Time limit of each label, s; the worker's process ends itself soon after it.
-    result
-        Absolute path of the result file, in a folder that driver and worker share; different for every task.
-    """
-
-    calculation: Calculation
-    structures: tuple[StructureBytes, ...]
-    timeout_s: float
-    result: Path
+    @property
+    def result(self) -> Path:
+        """Absolute path of the result file, in a folder that driver and worker share; different for every task."""
+        ...
 
     @property
     def text(self) -> str:
-        """The task as JSON, for :func:`phonograph.labels.execution.entry.run_task` in whatever process."""
-        timeout_s = min(self.timeout_s, entry.LONGEST_CLOCK_S)
-        return entry.describe_task(self.calculation, self.structures, timeout_s, self.result)
+        """The task as one line of JSON that names its entry; see :mod:`phonograph.execution.dispatch`."""
+        ...
 
     @property
     def limit_s(self) -> float:
-        """Time after which the task has certainly ended, s, counted from its start, engine loaded."""
-        return entry.BATCH_S + min(self.timeout_s, entry.LONGEST_CLOCK_S) + GRACE_S
+        """Time after which the task has certainly ended, s, counted from its start, whatever it needs loaded."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,21 +60,25 @@ class Needs:
 
     Attributes
     ----------
-    calculations
-        Every calculation that will come, so that workers can load their engines before the first task.
+    prepare
+        Texts of tasks that a worker does when it starts, so that what takes long to load is there before the first
+        task; what they raise is not told.
     cores, memory_GB
         What one task holds while it runs.
-    labels
-        How many labels are missing.
-    timeout_s
-        Time limit of each label, s.
+    tasks
+        How many pieces of work there are; never more workers than that.
+    longest_s
+        Time that a task may take, s, with what its worker allows beyond its limit.
+    what
+        What a task is called in sentences.
     """
 
-    calculations: tuple[Calculation, ...]
+    prepare: tuple[str, ...] = ()
     cores: int
     memory_GB: float
-    labels: int
-    timeout_s: float
+    tasks: int
+    longest_s: float
+    what: str = "task"
 
 
 class Executor(Protocol):
@@ -126,7 +112,7 @@ class Executor(Protocol):
         Raises
         ------
         UserError
-            What :func:`phonograph.labels.execution.entry.run_task` raised (an engine that is not installed, a folder
-            that cannot be written), or why no task can run at all; the driver then ends with that sentence.
+            What :func:`phonograph.execution.dispatch.run` raised (an engine that is not installed, a folder that
+            cannot be written), or why no task can run at all; the driver then ends with that sentence.
         """
         ...

@@ -1,4 +1,4 @@
-"""How many labels fit on this machine at a time: cores and memory, with the limits of a container or a batch job."""
+"""How many tasks fit on this machine at a time: cores and memory, with the limits of a container or a batch job."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def usable_memory_GB(root: Path = Path("/")) -> float | None:
     return min(free) / _GB if free else None
 
 
-def fitting(cores: int, memory_GB: float, root: Path = Path("/")) -> tuple[int, str]:
-    """Return how many labels of this size run at a time, and a sentence where memory, not cores, decides.
+def fitting(cores: int, memory_GB: float, root: Path = Path("/"), *, what: str = "task") -> tuple[int, str]:
+    """Return how many tasks of this size run at a time, and a sentence where memory, not cores, decides.
 
-    N = max(1, min(cores // cores per label, free memory // memory per label)).
+    N = max(1, min(cores // cores per task, free memory // memory per task)).
     """
     by_cores = max(1, usable_cores() // max(1, cores))
     free = usable_memory_GB(root)
@@ -37,8 +37,8 @@ def fitting(cores: int, memory_GB: float, root: Path = Path("/")) -> tuple[int, 
         return by_cores, ""
     fit = max(1, int(free // memory_GB))
     return fit, (
-        f"memory decides how many labels run at a time: {fit} instead of {by_cores}, because {free:.1f} GB are free "
-        f"and a label takes {memory_GB:g} GB"
+        f"memory decides how many {what}s run at a time: {fit} instead of {by_cores}, because {free:.1f} GB are free "
+        f"and a {what} takes {memory_GB:g} GB"
     )
 
 
