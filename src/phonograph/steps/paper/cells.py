@@ -35,7 +35,9 @@ def pair_distribution(crystal: Crystal) -> PaperItem:
     for pair in PAIRS:
         found = np.flatnonzero(counts[pair][0])
         if not len(found):
-            raise DataError(f"the crystal has no {pair} pair within {DISTANCE_LIMIT_A:g} Å; paper.crystal must be Ag3SBr")
+            raise DataError(
+                f"the crystal has no {pair} pair within {DISTANCE_LIMIT_A:g} Å; paper.crystal must be Ag3SBr"
+            )
         arrays[f"{pair}.distance_A"], arrays[f"{pair}.count"] = centres[found], counts[pair][0][found]
         first = float(centres[found[0]])
         comparisons.append(
@@ -59,7 +61,9 @@ def pair_distribution(crystal: Crystal) -> PaperItem:
         comparisons=tuple(comparisons),
         sentences=(f"First shells of all six pairs of {crystal.formula} against the cutoff of 5.5 Å{near}.",),
         tables=(
-            PaperTable(title="Shells inside the cutoff", head=("pair", "first (Å)", "shells", "all (Å)"), rows=tuple(rows)),
+            PaperTable(
+                title="Shells inside the cutoff", head=("pair", "first (Å)", "shells", "all (Å)"), rows=tuple(rows)
+            ),
         ),
         arrays=arrays,
     )
@@ -259,7 +263,9 @@ def pair_distance_distributions(data: PaperData, seed: int) -> PaperItem:
         ),
         tables=(
             PaperTable(
-                title="How alike the distances are", head=("pair", "overlap", "of two halves of one law"), rows=tuple(rows)
+                title="How alike the distances are",
+                head=("pair", "overlap", "of two halves of one law"),
+                rows=tuple(rows),
             ),
         ),
         arrays=arrays,

@@ -110,7 +110,8 @@ def distances(
     low, high = np.quantile(draws, (0.025, 0.975), axis=0)
     values = both(first, second)
     intervals = [
-        Interval(value=v, low=float(min(a, v)), high=float(max(b, v))) for v, a, b in zip(values, low, high, strict=True)
+        Interval(value=v, low=float(min(a, v)), high=float(max(b, v)))
+        for v, a, b in zip(values, low, high, strict=True)
     ]
     return intervals[0], intervals[1]
 

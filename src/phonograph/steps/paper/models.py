@@ -135,7 +135,9 @@ def _numbers(judged: Judged, target: str, part: str) -> list[Comparison]:
     lines = judged.of(target, part)
     n, key = lines[0].n, f"table1.{target}.{part}"
     of = "cells" if len(lines) == 1 else f"cells, {len(lines)} seeds"
-    pearson = with_number(f"{key}.r2", judged.interval(target, part, "pearson_r2"), n=n, n_of=of, headline=part == "test")
+    pearson = with_number(
+        f"{key}.r2", judged.interval(target, part, "pearson_r2"), n=n, n_of=of, headline=part == "test"
+    )
     other = with_number(f"{key}.r2", judged.interval(target, part, "r2"), n=n, n_of=of, headline=part == "test")
     r2 = other if (pearson.verdict, other.verdict) == (DISAGREES, AGREES) else pearson
     _, rmse, published_r2 = TABLE_1[target][part]

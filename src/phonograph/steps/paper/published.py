@@ -222,7 +222,13 @@ _SAID = (
     ),
     # Figure 4
     _number(
-        "fig4.phonon.own.r2", "R², phonon-trained on phonon cells", "R² ≈ 0.85", "Section 2.3, Figure 4a", 0.85, 0.005, ""
+        "fig4.phonon.own.r2",
+        "R², phonon-trained on phonon cells",
+        "R² ≈ 0.85",
+        "Section 2.3, Figure 4a",
+        0.85,
+        0.005,
+        "",
     ),
     _number(
         "fig4.phonon.own.mae",
@@ -234,7 +240,13 @@ _SAID = (
         "eV",
     ),
     _number(
-        "fig4.random.own.r2", "R², random-trained on random cells", "R² ≈ 0.72", "Section 2.3, Figure 4d", 0.72, 0.005, ""
+        "fig4.random.own.r2",
+        "R², random-trained on random cells",
+        "R² ≈ 0.72",
+        "Section 2.3, Figure 4d",
+        0.72,
+        0.005,
+        "",
     ),
     _number(
         "fig4.random.own.mae",
