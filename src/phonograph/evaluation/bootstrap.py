@@ -26,7 +26,7 @@ LEAST_GROUPS = 5
 """With fewer groups a bootstrap says nothing about other groups: the bounds are NaN."""
 
 Statistic = Callable[[FloatArray], FloatArray]
-"""Sums, shape (…, k) → values, shape (…)."""
+"""Sums, shape (…, k) → m values, shape (…, m)."""
 
 
 def metric_intervals(
@@ -54,11 +54,8 @@ def metric_intervals(
     DataError
         When the three lists differ in length.
     """
-    sums = metric_sums(truth, prediction, groups)
-    return {
-        name: bca(sums, lambda totals, place=place: metrics_of(totals)[..., place], seed=seed, draws=draws)
-        for place, name in enumerate(METRICS)
-    }
+    found = bca(metric_sums(truth, prediction, groups), metrics_of, seed=seed, draws=draws)
+    return dict(zip(METRICS, found, strict=True))
 
 
 def metric_sums(truth: ArrayLike, prediction: ArrayLike, groups: Sequence[str]) -> FloatArray:
@@ -100,8 +97,10 @@ def metrics_of(sums: FloatArray) -> FloatArray:
         return np.stack([absolute / n, np.sqrt(square / n), r2, pearson], axis=-1)
 
 
-def bca(sums: FloatArray, statistic: Statistic, *, seed: int = 0, draws: int = DRAWS, level: float = LEVEL) -> Interval:
-    """Return the bias-corrected and accelerated bootstrap interval of a statistic of summed groups.
+def bca(
+    sums: FloatArray, statistic: Statistic, *, seed: int = 0, draws: int = DRAWS, level: float = LEVEL
+) -> tuple[Interval, ...]:
+    """Return bias-corrected and accelerated bootstrap intervals of statistics of summed groups.
 
     θ* of ``draws`` resamples of the G groups; z₀ = Φ⁻¹(share of θ* < θ), acceleration α = Σd³/(6(Σd²)^(3/2)) with
     d = mean − θ without group g; the bounds are the quantiles Φ(z₀ + (z₀ + z)/(1 − α(z₀ + z))) of θ* at
@@ -112,19 +111,29 @@ def bca(sums: FloatArray, statistic: Statistic, *, seed: int = 0, draws: int = D
     sums
         Per group, shape (G, k).
     statistic
-        Function of the total, vectorised over leading axes.
+        Function of the total, shape (…, k) → (…, m).
     seed, draws, level
         Of the resampling, and confidence level.
+
+    Returns
+    -------
+    tuple of Interval
+        One per statistic, m of them.
     """
     total = sums.sum(axis=0)
-    value = float(statistic(total))
-    groups = len(sums)
-    if groups < LEAST_GROUPS or not np.isfinite(value):
-        return Interval(value=value, low=float("nan"), high=float("nan"), level=level)
+    values, groups = statistic(total), len(sums)
+    if groups < LEAST_GROUPS:
+        return tuple(_unknown(float(value), level) for value in values)
     resampled = statistic(group_counts(groups, draws, seed).astype(np.float64) @ sums)
-    resampled = resampled[np.isfinite(resampled)]
     left_out = statistic(total - sums)
-    return _accelerated(value, resampled, left_out[np.isfinite(left_out)], groups, level)
+    return tuple(
+        _accelerated(float(value), resampled[:, place], left_out[:, place], groups, level)
+        for place, value in enumerate(values)
+    )
+
+
+def _unknown(value: float, level: float) -> Interval:
+    return Interval(value=value, low=float("nan"), high=float("nan"), level=level)
 
 
 def group_counts(groups: int, draws: int, seed: int) -> IntArray:
@@ -137,9 +146,9 @@ def group_counts(groups: int, draws: int, seed: int) -> IntArray:
 def _accelerated(value: float, resampled: FloatArray, left_out: FloatArray, groups: int, level: float) -> Interval:
     from scipy.special import ndtr, ndtri
 
-    nothing = Interval(value=value, low=float("nan"), high=float("nan"), level=level)
-    if len(resampled) < 100 or len(left_out) < LEAST_GROUPS:
-        return nothing
+    resampled, left_out = resampled[np.isfinite(resampled)], left_out[np.isfinite(left_out)]
+    if not np.isfinite(value) or len(resampled) < 100 or len(left_out) < LEAST_GROUPS:
+        return _unknown(value, level)
     if np.ptp(resampled) == 0:
         return Interval(value=value, low=value, high=value, level=level)
     share = (np.count_nonzero(resampled < value) + 0.5 * np.count_nonzero(resampled == value)) / len(resampled)

@@ -55,7 +55,7 @@ def paired_difference(
     if difference.ndim != 1 or len(groups) != len(difference):
         raise DataError(f"errors and groups must be of equal length; got {difference.shape} and {len(groups)}")
     sums = group_sums(np.stack([np.ones_like(difference), difference], axis=1), groups)
-    return bca(sums, lambda totals: totals[..., 1] / totals[..., 0], seed=seed, draws=draws)
+    return bca(sums, lambda totals: totals[..., 1:] / totals[..., :1], seed=seed, draws=draws)[0]
 
 
 def overlap_ratio(n_test: float, n_train: float, n_available: float | None = None) -> float:

@@ -15,9 +15,6 @@ from phonograph.types import CurvePredictions, CurveRow, Difference, FloatArray
 SCOPES = ("all", "in_range_of_both")
 """Test samples that enter: all, or those inside the training labels' range of both networks."""
 
-ALPHA = 0.05
-"""A difference is claimed where Holm's corrected p is below this."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Pair:
@@ -156,14 +153,6 @@ def _with_families(found: Sequence[Difference]) -> Iterator[Difference]:
         yield from (replace(item, p_holm=float(p), family=tested) for item, p in zip(members, corrected, strict=True))
 
 
-def claimed(item: Difference) -> bool:
-    """Return whether the data support a difference: corrected p below :data:`ALPHA`, and the samples agree in sign."""
-    if not (math.isfinite(item.p_holm) and item.p_holm < ALPHA):
-        return False
-    bounds = (item.sample_low, item.sample_high)
-    return not all(map(math.isfinite, bounds)) or bounds[0] > 0 or bounds[1] < 0
-
-
 def verdict(item: Difference) -> str:
     """Return the comparison as one sentence with its numbers; a difference is named only where it may be claimed."""
     factor, unit = (1000.0, "m" + item.unit) if item.unit.startswith("eV") else (1.0, item.unit)
@@ -176,7 +165,7 @@ def verdict(item: Difference) -> str:
     if item.seeds < 2:
         return f"{item.first} against {item.second} {where}: no difference can be claimed from {seeds}"
     tail = f"(corrected p = {_p_words(item.p_holm)} among {item.family} comparisons, {seeds})"
-    if claimed(item):
+    if item.claimed:
         better, worse = (item.second, item.first) if item.difference > 0 else (item.first, item.second)
         return f"{better}-trained beats {worse}-trained {where} by {size} {tail}"
     return (

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phonograph.errors import DataError
-from phonograph.evaluation.bootstrap import DRAWS, group_counts
+from phonograph.evaluation.bootstrap import group_counts
 from phonograph.types import FloatArray, read_only
 from phonograph.types.arrays import set_field
 from phonograph.types.curves import LEVEL, Interval
@@ -28,8 +28,9 @@ EXTRAPOLATION = 2.0
 """A law is asked at most this factor beyond the sizes it was fitted to."""
 
 LEAST_SIZES = 3
-_B = np.linspace(0.0, LARGEST_EXPONENT, 101)
-_RATIO = np.concatenate([[0.0], np.logspace(-3, 2, 61)])
+DRAWS = 1000
+_B = np.linspace(0.0, LARGEST_EXPONENT, 41)
+_RATIO = np.concatenate([[0.0], np.logspace(-3, 2, 31)])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -208,7 +209,7 @@ def _chunks(rows: FloatArray, most: int = 500) -> list[FloatArray]:
 
 
 def _refine(
-    x: FloatArray, centred: FloatArray, b: FloatArray, k: FloatArray, free: bool, rounds: int = 25
+    x: FloatArray, centred: FloatArray, b: FloatArray, k: FloatArray, free: bool, rounds: int = 15
 ) -> tuple[FloatArray, FloatArray]:
     """Improve (b, k = c/a′) of every row by damped Gauss–Newton steps inside the bounds, from the grid's best."""
 
@@ -224,8 +225,11 @@ def _refine(
     residual, slope = model(b, k)
     cost = (residual**2).sum(axis=1)
     for _ in range(rounds):
-        if not free:
-            slope[..., 1] = 0.0
+        gradient = np.einsum("rs,rsp->rp", residual, slope)
+        # A parameter that is pushed against its bound stays there; the other moves as if it were fixed.
+        held_b = ((b <= 0) & (gradient[:, 0] < 0)) | ((b >= LARGEST_EXPONENT) & (gradient[:, 0] > 0))
+        held_k = ((k <= 0) & (gradient[:, 1] < 0)) | ((k >= _RATIO[-1]) & (gradient[:, 1] > 0)) | (not free)
+        slope = np.where(np.stack([held_b, held_k], axis=-1)[:, None, :], 0.0, slope)
         gradient = np.einsum("rs,rsp->rp", residual, slope)
         curvature = np.einsum("rsp,rsq->rpq", slope, slope)
         curvature += (damping[:, None, None] * np.maximum(curvature.max(axis=(1, 2)), 1e-12)[:, None, None]) * np.eye(2)

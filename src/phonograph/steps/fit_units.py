@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -273,7 +274,7 @@ def _save(folder: Path, name: str, outcome: FitOutcome) -> None:
 def _load(folder: Path, name: str, unit: FitUnit) -> FitOutcome:
     path = folder / f"{name}.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             low, high = arrays["train_range"].tolist()
             predictions = tuple(
                 CurvePredictions(
@@ -290,7 +291,7 @@ def _load(folder: Path, name: str, unit: FitUnit) -> FitOutcome:
                 )
                 for test in unit.tests
             )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputFileError(f"{path} is damaged ({error}); remove it and run again: it is computed anew") from error
     rows = read_rows(folder / f"{name}.csv", CurveRow)
     return FitOutcome(rows=tuple(_completed(row, unit) for row in rows), predictions=predictions)

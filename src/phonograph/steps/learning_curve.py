@@ -28,6 +28,9 @@ FOLDER = "learning_curve"
 FITS = "fits"
 COSTS = "costs.csv"
 
+SAME_AMPLITUDE = 0.95
+"""A set of which this share has the amplitude of the reference is not matched to it once more."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Plan:
@@ -139,7 +142,11 @@ def _at_amplitude(
         except DataError as error:
             warnings.append(f"no amplitude match: {error}")
             continue
-        warnings.append(f"{len(ids)} of {len(item)} samples of {name!r} have the amplitude of {reference!r}")
+        alike = f"{len(ids)} of {len(item)} samples of {name!r} have the amplitude of {reference!r}"
+        if len(ids) >= SAME_AMPLITUDE * len(item):
+            warnings.append(f"{alike}; it needs no match")
+            continue
+        warnings.append(alike)
         if ids:
             yield f"{name}-at-{reference}", frozenset(ids)
 

@@ -12,6 +12,9 @@ from phonograph.types.crystals import Origin
 LEVEL = 0.95
 """Confidence level of every interval."""
 
+ALPHA = 0.05
+"""A difference is claimed where its corrected p is below this."""
+
 NAN = float("nan")
 
 
@@ -227,6 +230,15 @@ class Difference:
     family: int
     sample_low: float = NAN
     sample_high: float = NAN
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the data support a difference: corrected p below 0.05, and the test samples agree in its sign."""
+        if not (math.isfinite(self.p_holm) and self.p_holm < ALPHA):
+            return False
+        if not (math.isfinite(self.sample_low) and math.isfinite(self.sample_high)):
+            return True
+        return self.sample_low > 0 if self.difference > 0 else self.sample_high < 0
 
 
 @dataclass(frozen=True, kw_only=True)
