@@ -12,6 +12,7 @@ from phonograph.config_labels import LabelsConfig
 from phonograph.config_paper import PaperConfig
 from phonograph.config_phonons import PhononsConfig
 from phonograph.datasets import dataset_folder, dataset_names
+from phonograph.config_study import StudyConfig
 from phonograph.errors import ConfigurationError
 from phonograph.evaluation.settings import LearningCurveSettings
 from phonograph.explanation import GNNExplainerSettings
@@ -155,26 +156,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig:
-    """``[training.study]``: the paper's architectures, ranked on the last collection, first target and first seed."""
-
-    architectures: tuple[int, ...] = option(
-        (), "Architectures 1–6 of the paper to rank; empty: no study.", minimum=1, maximum=6
-    )
-    outputs: tuple[str, ...] = option(
-        ("paper", "linear"),
-        "'paper': sigmoid or ReLU output, as published; 'linear': the same without the squashing. Both with the "
-        "published min–max scaling of target and distances; all else as in [training.settings].",
-        choices=("paper", "linear"),
-    )
-
-    def __post_init__(self) -> None:
-        check_options(self, "training.study")
-        if not self.outputs or len(set(self.architectures)) != len(self.architectures):
-            raise ConfigurationError("training.study needs at least one output, and architectures that differ")
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """``[training]``: which networks are trained on which sets."""
 
@@ -191,7 +172,6 @@ class TrainingConfig:
         "[training.settings] (two convolutions, max pooling, sigmoid, min–max scaling, batches of 128, 600 epochs).",
         choices=("default", "paper"),
     )
-    study: StudyConfig = field(default_factory=lambda: StudyConfig())
     model: GraphConvNet = field(default_factory=GraphConvNet)
     settings: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -282,6 +262,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     learning_curve: LearningCurveSettings = field(default_factory=LearningCurveSettings)
+    study: StudyConfig | None = None
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
     paper: PaperConfig = field(default_factory=PaperConfig)
     thermal: ThermalConfig = field(default_factory=ThermalConfig)
@@ -359,6 +340,8 @@ def _check_names(config: Config) -> None:
             raise ConfigurationError(f"{section}.collection must be one of {', '.join(known)}; got {collection!r}")
     if names:
         check_learning_curve(config.learning_curve, names, known)
+    if config.study is not None and config.study.collection and known and config.study.collection not in known:
+        raise ConfigurationError(f"study.collection must be one of {', '.join(known)}; got {config.study.collection!r}")
     _check_targets(config)
 
 

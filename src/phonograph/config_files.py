@@ -12,6 +12,7 @@ from typing import Any
 from phonograph.config import SAMPLERS, Config, SamplingConfig, SetConfig
 from phonograph.config_labels import LABELLERS, LabelsConfig, with_files
 from phonograph.config_phonons import ROUTES, PhononsConfig
+from phonograph.config_study import parse_study
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.files.structures import read_structure
 from phonograph.labels.engines.by_files import FileEngine
@@ -87,7 +88,7 @@ def _list_entry(entries: list[Any], name: str, override: str) -> Any:
 
 def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     """Build a :class:`Config` from the parsed TOML table; relative paths start at ``folder``."""
-    plain = {key: value for key, value in table.items() if key not in ("phonons", "sampling", "labels")}
+    plain = {key: value for key, value in table.items() if key not in ("phonons", "sampling", "labels", "study")}
     if _table(table, "training").get("mode") == "paper":
         plain["training"] = _with_published_defaults(_table(table, "training"))
     if "temperature_K" in _table(_table(table, "thermal"), "sampler"):
@@ -98,7 +99,8 @@ def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     sampling = _parse_sampling(_table(table, "sampling"), folder)
     labels = _parse_labels(_table(table, "labels"))
     phonons = _parse_phonons(_table(table, "phonons"))
-    return from_table(Config, plain, "", phonons=phonons, sampling=sampling, labels=labels, folder=folder)
+    study = {"study": parse_study(_table(table, "study"))} if "study" in table else {}
+    return from_table(Config, plain, "", phonons=phonons, sampling=sampling, labels=labels, folder=folder, **study)
 
 
 def _parse_phonons(table: Mapping[str, Any]) -> PhononsConfig:

@@ -24,8 +24,9 @@ from phonograph.steps.networks import evaluation_step, explanation_step, graphs_
 from phonograph.steps.paper.remake import check_items, remake
 from phonograph.steps.phonons import phonons_step
 from phonograph.steps.reporting import finish
+from phonograph.steps.study import study_step
 from phonograph.steps.temperature import thermal_step
-from phonograph.types import LearningCurve, NoiseFloor, Progress
+from phonograph.types import HyperparameterStudy, LearningCurve, NoiseFloor, Progress
 from phonograph.types.paper import PaperRun
 
 STEPS: Mapping[str, Callable[[Context, RunResult], RunResult]] = {
@@ -135,6 +136,45 @@ def learning_curve(
         finish(context, result, with_report=False)
     run(config, output, upto="report", progress=progress, say=say)
     return curve
+
+
+def study(
+    config: Config | str | Path,
+    output: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> HyperparameterStudy:
+    """Compare many networks as ``[study]`` says, with whatever rooms up to the graphs are not finished.
+
+    Parameters
+    ----------
+    config, output, overrides, progress, say
+        As for :func:`run`.
+
+    Returns
+    -------
+    HyperparameterStudy
+        Also written to ``study/`` of the run, and shown in its report.
+
+    Raises
+    ------
+    UserError
+        One sentence; finished networks are kept, and the same call continues where it was.
+    """
+    if not isinstance(config, Config):
+        config = read_config(config, overrides)
+    if config.study is None:
+        raise ConfigurationError("there is no study in this configuration; add a [study] table, which may be empty")
+    _check_possible(config, "graphs")
+    with open_run(Path(output)) as folder:
+        context = _standing(config, folder, progress, say)
+        result = _run_rooms(context, "graphs")
+        found = study_step(context, result)
+        finish(context, result, with_report=False)
+    run(config, output, upto="report", progress=progress, say=say)
+    return found
 
 
 def paper(

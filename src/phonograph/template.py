@@ -191,13 +191,11 @@ def _training(metal: bool) -> list[str]:
     defaults = TrainingConfig(targets=("energy_eV_per_atom",)) if metal else TrainingConfig()
     return [
         "[training]",
-        *_lines(defaults, skip=("collections", "study", "model", "settings")),
+        *_lines(defaults, skip=("collections", "model", "settings")),
         "[training.collections]",
         'phonon = ["phonon"]',
         'random = ["random"]',
         'combined = ["phonon", "random"]',
-        "[training.study]",
-        *_lines(defaults.study),
         "[training.model]",
         *_lines(defaults.model),
         "[training.settings]",

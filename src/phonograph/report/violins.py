@@ -1,90 +1,68 @@
-"""Violins: how a score spreads at each value of a hyperparameter."""
+"""Violins: the distribution of a number for each level of something, mirrored, with its quartiles and its median."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from phonograph.report.markup import Markup
-from phonograph.report.svg import Chart, data_range
+from phonograph.report.markup import tag
+from phonograph.report.palette import GREY
+from phonograph.report.svg import Chart, px
 from phonograph.types import FloatArray
 
-POINTS = 80
-WIDEST = 0.42
-FEWEST = 4
-"""With fewer values a violin would show its own smoothing; they are drawn as dots."""
+HALF_WIDTH = 0.42
+"""Widest half of a violin, in units of the distance between two of them."""
+
+_POINTS = 60
+_REACH = 1.5
+"""The outline goes this many bandwidths beyond the data, so that it ends in a tip."""
 
 
-def violin_chart(
-    groups: Sequence[tuple[str, FloatArray]],
-    x_label: str,
-    y_label: str,
-    colour: str,
-    *,
-    title: str = "",
-    span: tuple[float, float] | None = None,
-    log_y: bool = False,
-    width: int = 330,
-    height: int = 230,
-) -> Markup:
-    """Return one violin per (name, values): a normal-kernel density, the quartiles and the median.
+def add_violins(chart: Chart, groups: Sequence[FloatArray], colour: str) -> None:
+    """Draw one violin per group at x = 0.5, 1.5, …; a group of fewer than five values is drawn as dots alone.
 
-    Parameters
-    ----------
-    groups
-        Name and values of each violin, from left to right.
-    x_label, y_label, colour, title, width, height
-        As in :class:`~phonograph.report.svg.Chart`.
-    span
-        Range of the values; that of all where not given.
-    log_y
-        Whether values and densities are on a logarithmic axis; then they must be positive.
+    The outline is a Gaussian kernel density with Silverman's bandwidth h = 0.9 min(s, IQR/1.34) n^(−1/5), on the
+    logarithm where the chart's axis is logarithmic; every violin has the same greatest width.
     """
-    values = [np.asarray(found, dtype=np.float64) for _, found in groups]
-    values = [found[np.isfinite(found) & ((found > 0) | (not log_y))] for found in values]
-    reach = span or _reach(values, log_y)
-    chart = Chart(
-        x=(-0.6, len(groups) - 0.4),
-        y=reach,
-        x_label=x_label,
-        y_label=y_label,
-        title=title,
-        log_y=log_y,
-        width=width,
-        height=height,
-        x_ticks=[(float(place), name) for place, (name, _) in enumerate(groups)],
-    )
-    for place, found in enumerate(values):
-        inside = found[(found >= reach[0]) & (found <= reach[1])]
-        if len(inside) < FEWEST or np.ptp(inside) == 0:
-            chart.dots(np.full(len(inside), float(place)), inside, colour, radius=2.6)
-            continue
-        _violin(chart, float(place), inside, colour, log_y)
-    return chart.render(f"{title or y_label}: violins for {', '.join(name for name, _ in groups)}")
+    for place, values in enumerate(groups):
+        middle = place + 0.5
+        shown = np.log10(values) if chart.y.logarithmic else np.asarray(values, dtype=np.float64)
+        if len(shown) >= 5 and np.ptp(shown) > 0:
+            _outline(chart, middle, shown, colour)
+        elif len(shown):
+            chart.dots(np.full(len(shown), middle), values, colour, radius=2.6, opacity=0.6)
+        if len(shown):
+            low, median, high = np.percentile(shown, [25, 50, 75])
+            if len(shown) >= 5:
+                ends = [chart.y.at(_back(chart, end)) for end in (low, high)]
+                at = chart.x.at(middle)
+                bar = tag("path", d=f"M{px(at)} {px(ends[0])}V{px(ends[1])}", stroke=GREY, stroke_width=5)
+                chart.add(bar)
+            chart.dots([middle], [_back(chart, median)], "currentColor", radius=2.8)
 
 
-def _reach(values: Sequence[FloatArray], log_y: bool) -> tuple[float, float]:
-    if not log_y:
-        return data_range(*values)
-    joined = np.concatenate([*values, np.ones(0)])
-    if not len(joined):
-        return 0.1, 1.0
-    return float(joined.min()) / 1.2, float(joined.max()) * 1.2
+def _outline(chart: Chart, middle: float, shown: FloatArray, colour: str) -> None:
+    width = _bandwidth(shown)
+    grid = np.linspace(shown.min() - _REACH * width, shown.max() + _REACH * width, _POINTS)
+    density = np.exp(-0.5 * ((grid[:, None] - shown[None]) / width) ** 2).sum(axis=1)
+    half = HALF_WIDTH * density / density.max()
+    inside = np.array([chart.y.at(_back(chart, value)) for value in grid])
+    top, bottom = sorted((chart.y.start, chart.y.stop))
+    inside = np.clip(inside, top, bottom)
+    right, left = chart.x(middle + half), chart.x(middle - half)
+    points = [*zip(right, inside, strict=True), *zip(left[::-1], inside[::-1], strict=True)]
+    path = "M" + "L".join(f"{px(float(a))} {px(float(b))}" for a, b in points) + "Z"
+    chart.add(tag("path", d=path, fill=colour, fill_opacity=0.28, stroke=colour, stroke_width=1.2))
 
 
-def _violin(chart: Chart, place: float, found: FloatArray, colour: str, log_y: bool) -> None:
-    data = np.log(found) if log_y else found
-    # Silverman's rule; the violin ends at the extreme values, beyond which there is nothing.
-    spread = min(float(data.std()), float(np.subtract(*np.quantile(data, (0.75, 0.25)))) / 1.34) or float(data.std())
-    width = 0.9 * spread * len(data) ** -0.2
-    at = np.linspace(data.min(), data.max(), POINTS)
-    density = np.exp(-0.5 * ((at[:, None] - data) / width) ** 2).sum(axis=1)
-    half = WIDEST * density / density.max()
-    along = np.exp(at) if log_y else at
-    across = np.concatenate([place - half, (place + half)[::-1]])
-    outline = np.concatenate([along, along[::-1]])
-    chart.band_of(across, outline, colour)
-    low, middle, high = np.quantile(found, (0.25, 0.5, 0.75))
-    chart.line([place, place], [low, high], colour, width=4)
-    chart.dots([place], [middle], "currentColor", radius=2.6)
+def _bandwidth(values: FloatArray) -> float:
+    low, high = np.percentile(values, [25, 75])
+    spread = float(values.std())
+    scale = min(spread, float(high - low) / 1.34) if high > low else spread
+    return 0.9 * scale * len(values) ** -0.2
+
+
+def _back(chart: Chart, value: float) -> float:
+    return float(math.pow(10.0, value)) if chart.y.logarithmic else float(value)

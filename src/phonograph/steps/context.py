@@ -20,7 +20,6 @@ from phonograph.types import (
     Labels,
     Phonons,
     Progress,
-    Study,
     ThermalCurve,
 )
 
@@ -38,7 +37,6 @@ class RunResult:
     labels: Labels | None = None
     graphs: GraphSet | None = None
     fits: tuple[Fitted, ...] = ()
-    study: Study | None = None
     evaluation: Evaluation | None = None
     explanation: Explanation | None = None
     curve: ThermalCurve | None = None

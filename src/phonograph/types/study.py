@@ -111,8 +111,9 @@ class StudyShare:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFinal:
-    """One refitted network on the outer test part, which no choice has seen; ``model`` is ``winner``, ``configured``
-    (the settings of the configuration, untuned) or ``mean-predictor``.
+    """One refitted network on the outer test part, which no choice has seen.
+
+    ``model`` is ``winner``, ``configured`` (the settings of the configuration, untuned) or ``mean-predictor``.
     """
 
     target: str
