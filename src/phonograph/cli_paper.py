@@ -16,8 +16,8 @@ def add_paper_command(commands: Any) -> None:
         "paper",
         help="the paper's figures and tables on your sets, each beside what is published",
         description="Remake the figures and tables of Why Physics Still Matters (2026) on the sets of a configuration: "
-        "cheap items first, each kept as soon as it is done.  Writes RUN/paper.html, paper.json and paper.csv; a killed "
-        f"command goes on where it was.  Items: {', '.join(ITEMS)}.",
+        "cheap items first, each kept as soon as it is done.  Writes RUN/paper.html, paper.json and paper.csv; a "
+        f"killed command goes on where it was.  Items: {', '.join(ITEMS)}.",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.toml", help="the configuration")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the run")

@@ -100,7 +100,7 @@ def _header(run: PaperRun) -> Markup:
         "header",
         tag("h1", run.title),
         tag("p", f"Data: {run.data}.", class_="subtitle"),
-        tag("div", tiles, class_="tiles"),
+        tag("div", tiles, class_="tiles four"),
         paragraph(CITATION, class_="quiet"),
         id="top",
     )
@@ -232,9 +232,9 @@ def _missing(run: PaperRun) -> Section:
 def _how(run: PaperRun, items: Sequence[PaperItem]) -> Section:
     rules = [
         "A number agrees where our 95 % interval meets the printed one (± half a unit of its last digit).",
-        "A claim in words has a bound, stated as its rule: it agrees where the whole interval is on its side, disagrees "
-        "where the whole interval is on the other, and is undecided where the interval holds the bound.",
-        "Errors in eV or GPa are compared only where the labels spread alike; else they are given in units of the spread.",
+        "A claim in words has a bound, stated as its rule: it agrees where the whole interval is on its side, "
+        "disagrees where the whole interval is on the other, and is undecided where the interval holds the bound.",
+        "Errors in eV or GPa are compared only where the labels spread alike; else in units of the spread.",
         "Intervals over seeds are those of the corrected resampled t; over cells, of a bootstrap of groups; of shares, "
         "Wilson's.",
     ]

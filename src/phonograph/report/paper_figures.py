@@ -11,8 +11,8 @@ from phonograph.report.markup import Markup, figure, join
 from phonograph.report.outline import legend
 from phonograph.report.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 from phonograph.report.sections.judged import density_dots
-from phonograph.report.svg import Chart, data_range
-from phonograph.report.violins import violin_chart
+from phonograph.report.svg import Chart, data_range, log_range
+from phonograph.report.violins import add_violins
 from phonograph.report.words import PROPERTY_NAMES, pair_words, sentence_case
 from phonograph.types import PROPERTY_UNITS, FloatArray
 from phonograph.types.paper import PaperItem
@@ -163,8 +163,8 @@ def _space(item: PaperItem, number: str) -> Markup:
     pictures = [plane.render("Configurations in two components"), lift.render("Energy above equilibrium")]
     colours = {name: COLOURS[name] for name in ("phonon", "random")}
     caption = (
-        "Every dot is one cell. Shaded: the thermally accessible energies, up to the 99th percentile of phonon cells. In "
-        "the projection the sets overlap; what tells them apart is the energy."
+        "Every dot is one cell. Shaded: the thermally accessible energies, up to the 99th percentile of phonon cells. "
+        "In the projection the sets overlap; what tells them apart is the energy. Energies below 0.1 meV are drawn at 0.1."
     )
     return join(legend(colours), figure(number, caption, *pictures, columns=2))
 
@@ -293,21 +293,27 @@ def _study(item: PaperItem, number: str) -> Markup:
         place = item.arrays[f"level.{axis}"]
         present = sorted(set(place.tolist()))
         for metric, label in (("r2", "R²"), ("mae", "MAE"), ("mse", "MSE")):
-            groups = [
-                (name, item.arrays[metric][place == level])
-                for name, level in zip(_shown(levels[axis], axis), present, strict=False)
-            ]
-            pictures.append(
-                violin_chart(
-                    groups,
-                    axis.replace("_", " "),
-                    label,
-                    BLUE if metric == "r2" else VERMILLION if metric == "mae" else ORANGE,
-                    log_y=metric != "r2",
-                )
-            )
+            groups = [item.arrays[metric][place == level] for level in present]
+            names = _shown([levels[axis][step] for step in range(len(present))], axis)
+            pictures.append(_violins(groups, names, axis.replace("_", " "), label, metric))
     caption = "Scores of all models on the validation part by hyperparameter; bars: quartiles, dots: medians."
     return figure(number, caption, *pictures, columns=3)
+
+
+def _violins(groups: Sequence[FloatArray], names: Sequence[str], axis: str, label: str, metric: str) -> Markup:
+    logarithmic = metric != "r2"
+    chart = Chart(
+        x=(0.0, float(len(groups))),
+        y=log_range(*groups) if logarithmic else data_range(*groups),
+        x_label=axis,
+        y_label=label,
+        log_y=logarithmic,
+        width=330,
+        height=220,
+        x_ticks=[(place + 0.5, name) for place, name in enumerate(names)],
+    )
+    add_violins(chart, groups, {"r2": BLUE, "mae": VERMILLION, "mse": ORANGE}[metric])
+    return chart.render(f"{label} by {axis}")
 
 
 def _shown(levels: Sequence[str], axis: str) -> list[str]:

@@ -169,11 +169,6 @@ class Chart:
         along = np.concatenate([self.y(low), self.y(high)[::-1]])
         self.add(tag("path", d=_polyline(across, along) + "Z", fill=colour, fill_opacity=opacity))
 
-    def band_of(self, x: ArrayLike, y: ArrayLike, colour: str, *, opacity: float = 0.25) -> None:
-        """Fill a closed outline."""
-        outline = _polyline(self.x(x), self.y(y)) + "Z"
-        self.add(tag("path", d=outline, fill=colour, fill_opacity=opacity, stroke=colour, stroke_width=1))
-
     def rectangle(
         self,
         x: tuple[float, float],

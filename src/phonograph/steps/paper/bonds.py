@@ -105,8 +105,8 @@ def edge_importance(good: Explanation, poor: Explanation, told: Sequence[str], s
         sentences=(
             *told,
             "Importances are consensus values over seeds and configurations, both directions of a bond as one; the "
-            "paper's are of one graph, one model and one unseeded run. Intervals are over the edges of the crystal, not "
-            "over models.",
+            "paper's are of one graph, one model and one unseeded run. Intervals are over the "
+            "edges of the crystal, not over models.",
         ),
         tables=(
             PaperTable(title="Mean importance", head=("pair", "edges", "good model", "poor model"), rows=rows),

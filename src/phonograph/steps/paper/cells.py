@@ -85,10 +85,12 @@ def gap_and_amplitude(data: PaperData, seed: int) -> PaperItem:
     gapped = [share(int((gaps[here] > ZERO_GAP_EV).sum()), int(here.sum())) for here in chosen]
     worst = int(np.argmin([part.value for part in gapped]))
     rows = tuple(
-        (number(a), int(here.sum()), number(gaps[here].mean()), number(gaps[here].std()), percent(1 - part.value))
+        (f"{a:g}", int(here.sum()), number(gaps[here].mean()), number(gaps[here].std()), percent(1 - part.value))
         for a, here, part in zip(steps, chosen, gapped, strict=True)
     )
-    at_worst = f"{percent(gapped[worst].value)} of the cells have a gap at {number(steps[worst])} Å"
+    at_worst = f"{percent(gapped[worst].value)} of the cells have a gap at {steps[worst]:g} Å, fewest of all amplitudes"
+    if gapped[worst].value == 1.0:
+        at_worst = "every random cell has a gap"
     return PaperItem(
         key="s9",
         title="Band gap against the amplitude of random displacements",
@@ -97,7 +99,7 @@ def gap_and_amplitude(data: PaperData, seed: int) -> PaperItem:
                 "s9.insulating",
                 gapped[worst],
                 n=int(chosen[worst].sum()),
-                n_of=f"cells at {number(steps[worst])} Å",
+                n_of=f"cells at {steps[worst]:g} Å",
                 at_least=0.5,
                 otherwise=f"only {at_worst}",
                 headline=True,
@@ -303,7 +305,7 @@ def configuration_space(data: PaperData, above: Mapping[str, FloatArray], how: s
     item = data.set_of(RANDOM)
     amplitude = _amplitudes(item)[np.isfinite(above[RANDOM])]
     rows = tuple(
-        (number(a), int(here.sum()), number(energies[here].mean()), percent(float((energies[here] > limit).mean())))
+        (f"{a:g}", int(here.sum()), number(energies[here].mean()), percent(float((energies[here] > limit).mean())))
         for a in np.unique(amplitude)
         for here in [amplitude == a]
     )
@@ -325,6 +327,7 @@ def configuration_space(data: PaperData, above: Mapping[str, FloatArray], how: s
         sentences=(
             f"Thermally accessible: up to the 99th percentile of the phonon cells' energy above equilibrium, "
             f"{number(1000 * limit)} meV/atom ({how}).",
+            *_below(arrays[f"{PHONON}.energy_eV_per_atom"]),
             f"Axes: the first two principal components of the phonon cells' displacements ({percent(explained[0])} and "
             f"{percent(explained[1])} of their variance). The paper's panel is a sketch; this one is computed.",
         ),
@@ -338,3 +341,11 @@ def configuration_space(data: PaperData, above: Mapping[str, FloatArray], how: s
         arrays=arrays,
         seeds=(seed,),
     )
+
+
+def _below(energies: FloatArray) -> tuple[str, ...]:
+    count = int((energies < 0).sum())
+    if not count:
+        return ()
+    words = "one phonon cell lies below its atoms" if count == 1 else f"{count} phonon cells lie below their atoms"
+    return (f"{words[0].upper()}{words[1:]} at rest: the sites are no minimum of this potential.",)

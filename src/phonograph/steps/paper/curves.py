@@ -204,7 +204,7 @@ def _converged(curves: Curves, part: str) -> Comparison:
         n=n,
         n_of="seeds",
         at_most=CONVERGED,
-        otherwise=f"from {near} to {max(sizes)} labels the error still falls by {fixed(100 * (1 - 1 / ours.value), 0)} %",
+        otherwise=f"from {near} to {max(sizes)} labels it still falls by {fixed(100 * (1 - 1 / ours.value), 0)} %",
         headline=part == PHONON,
     )
 
@@ -246,8 +246,12 @@ def phonon_and_dynamics(curves: Curves) -> PaperItem:
     mae, _ = curves.paired((MD, PHONON, size), (PHONON, MD, size), "mae")
     r2, _ = curves.paired((PHONON, MD, size), (MD, PHONON, size), "r2")
     rows = [
-        (trained, tested, len(curves.cell(trained, tested, size)))
-        + tuple(_short(curves.mean(trained, tested, size, metric)) for metric in METRICS)
+        (
+            trained,
+            tested,
+            len(curves.cell(trained, tested, size)),
+            *(_short(curves.mean(trained, tested, size, metric)) for metric in METRICS),
+        )
         for trained in (PHONON, MD)
         for tested in (PHONON, MD)
     ]
@@ -260,8 +264,8 @@ def phonon_and_dynamics(curves: Curves) -> PaperItem:
             _better("table-s1.complementary.r2", r2, n, ""),
         ),
         sentences=(
-            f"Both were given {size} labels (the paper: about 1,000). Own tests are different cells, so a smaller error "
-            "on the own test may also mean that these cells are easier.",
+            f"Both were given {size} labels (the paper: about 1,000). Own tests are different cells, so a smaller "
+            "error on the own test may also mean that these cells are easier.",
         ),
         tables=(
             PaperTable(

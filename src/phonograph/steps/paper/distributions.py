@@ -130,7 +130,7 @@ def share(hits: int, count: int) -> Interval:
     p, factor = hits / count, 1.0 + z**2 / count
     middle = (p + z**2 / (2 * count)) / factor
     half = z * np.sqrt(p * (1 - p) / count + z**2 / (4 * count**2)) / factor
-    return Interval(value=p, low=float(max(middle - half, 0.0)), high=float(min(middle + half, 1.0)))
+    return Interval(value=p, low=float(max(middle - half, 0.0)) if hits else 0.0, high=float(min(middle + half, 1.0)))
 
 
 def correlation(x: FloatArray, y: FloatArray, groups: Sequence[str], seed: int) -> Interval:

@@ -111,8 +111,9 @@ def best_networks(judged: Judged, networks: Mapping[str, str]) -> PaperItem:
             f"Trained on phonon and random cells together, {plural(len(judged.seeds), 'seed')}, each with its own "
             f"split. {'; '.join(told)}.",
             "The paper's text calls R² a squared Pearson coefficient, the authors' scripts compute the coefficient of "
-            "determination: ours agrees where either of the two does. Errors in eV or GPa are compared where the labels "
-            f"spread alike (within a factor of {LIKE_SPREAD:g}); the paper's spread follows from its RMSE and R².",
+            "determination: ours agrees where either of the two does. Errors in eV or GPa are compared where the "
+            f"labels spread alike (within a factor of {LIKE_SPREAD:g}); the paper's spread follows from its RMSE and "
+            "R².",
         ),
         tables=(
             PaperTable(
@@ -151,8 +152,8 @@ def _numbers(judged: Judged, target: str, part: str) -> list[Comparison]:
             continue
         published = TABLE_1[target][part][place]
         reason = (
-            f"labels spread by {number(ours, 2)} {UNITS[target]} here and {number(theirs, 2)} in the paper; in units of "
-            f"the spread {fixed(interval.value / ours, 2)} here, {fixed(published / theirs, 2)} there"
+            f"labels spread by {number(ours, 2)} {UNITS[target]} here and {number(theirs, 2)} in the paper; in units "
+            f"of the spread {fixed(interval.value / ours, 2)} here, {fixed(published / theirs, 2)} there"
         )
         found.append(without(f"{key}.{name}", reason, ours=interval, unit=UNITS[target], **options))  # type: ignore[arg-type]
     return found

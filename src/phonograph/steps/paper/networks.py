@@ -25,6 +25,7 @@ from phonograph.steps.paper.models import Judged
 from phonograph.steps.paper.published import WORDS
 from phonograph.steps.paper.shelf import FOLDER
 from phonograph.training import FitJob, TrainingSettings, combine_splits, make_split
+from phonograph.training.grid import point, text_of
 from phonograph.types import (
     Configurations,
     Crystal,
@@ -32,6 +33,7 @@ from phonograph.types import (
     CurveRow,
     Explanation,
     GraphSet,
+    HyperparameterStudy,
     Labels,
     Split,
     join_graphs,
@@ -69,9 +71,15 @@ class Networks:
         return self.context.config
 
     def split(self, seed: int) -> Split:
-        """Return the split of both sets together; each is split alone, so that both are in every part."""
+        """Return the split of both sets together; each is split alone, so that both are in every part.
+
+        After a study it is the outer split of the study for every seed.
+        """
         sets = [self.data.set_of(role) for role in (PHONON, RANDOM)]
         fractions = self.config.training.fractions
+        if self.config.paper.networks == "study":
+            # The study has seen everything but the test part of this split.
+            seed = self.config.training.seeds[0]
         return combine_splits([make_split(item.ids, item.group, fractions, seed) for item in sets])
 
     def request(self, target: str, seed: int, split: Split, *, keep: bool = False, rate: float = 0.0) -> FitRequest:
@@ -253,3 +261,33 @@ def configured(config: Config, labels: Labels) -> dict[str, Network]:
     if missing:
         raise DataError(f"there are no labels of the {missing[0]}; name the targets that there are in paper.targets")
     return {target: (config.training.model, config.training.settings) for target in config.paper.targets}
+
+
+def winners(config: Config, study: HyperparameterStudy, chosen: Mapping[str, Network]) -> dict[str, Network]:
+    """Return ``chosen`` with the winner of the study for every target.
+
+    Raises
+    ------
+    DataError
+        A target that the study does not hold, or a study of other samples than the phonon and the random set.
+    """
+    assert config.study is not None
+    collection = config.collections[study.collection]
+    if set(collection) != {config.paper.phonon, config.paper.random}:
+        raise DataError(
+            f"paper.networks = 'study' needs a study of the sets {config.paper.phonon!r} and {config.paper.random!r} "
+            f"together; study.collection is {study.collection!r} ({', '.join(collection)})"
+        )
+    found = {}
+    for target, (model, settings) in chosen.items():
+        if target not in study.units:
+            raise DataError(
+                f"the study does not hold {target}; add it to study.targets, or leave it out of paper.targets"
+            )
+        texts = dict(zip(study.axes, study.winner(target).values, strict=True))
+        known = {axis: {text_of(value): value for value in values} for axis, values in config.study.axes.items()}
+        if any(axis not in known or text not in known[axis] for axis, text in texts.items()):
+            raise DataError("paper.networks = 'study' needs a study of a grid (strategy 'full' or 'halving')")
+        winner = point({axis: known[axis][text] for axis, text in texts.items()}, model, settings)
+        found[target] = (winner.model, winner.settings)
+    return found

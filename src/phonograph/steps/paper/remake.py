@@ -22,11 +22,13 @@ from phonograph.steps.learning_curve import learning_curve_step
 from phonograph.steps.networks import graphs_step
 from phonograph.steps.paper import bonds, cells, curves, models, study
 from phonograph.steps.paper.data import COMBINED, MD, PHONON, RANDOM, PaperData
-from phonograph.steps.paper.networks import Networks, configured
+from phonograph.steps.paper.networks import Networks, configured, winners
+from phonograph.steps.paper.published import STUDY_FIGURES
 from phonograph.steps.paper.rest import energies_above_rest
 from phonograph.steps.paper.shelf import finished_or_made
+from phonograph.steps.study import study_step
 from phonograph.tables import to_table
-from phonograph.types import LearningCurve
+from phonograph.types import HyperparameterStudy, LearningCurve
 from phonograph.types.paper import PaperItem, PaperRun
 
 CLAIMED_CUTOFF_A = 5.5
@@ -74,7 +76,17 @@ class Makers:
     def networks(self) -> Networks:
         """Networks of Table 1 and what is made of them."""
         config = self.context.config
-        return Networks(self.context, self.with_graphs, self.data, configured(config, self.data.labels))
+        chosen = configured(config, self.data.labels)
+        if config.paper.networks == "study":
+            chosen = winners(config, self.study, chosen)
+        return Networks(self.context, self.with_graphs, self.data, chosen)
+
+    @cached_property
+    def study(self) -> HyperparameterStudy:
+        """The study of the run, made where it is not."""
+        if self.context.config.study is None:
+            raise DataError("there is no study in this configuration; add a [study] table, which may be empty")
+        return study_step(self.context, self.with_graphs)
 
     @cached_property
     def judged(self) -> models.Judged:
@@ -120,10 +132,14 @@ def _bonds(makers: Makers) -> PaperItem:
 
 
 def _violins(key: str, makers: Makers) -> PaperItem:
-    raise DataError("a study of hyperparameters is needed; run: phonograph study")
+    found = makers.study
+    target = STUDY_FIGURES[key]
+    if target not in found.units:
+        raise DataError(f"the study does not hold {target}; add it to study.targets")
+    return study.violins(key, found, makers.seed)
 
 
-_TRAINED = ("training", "graphs", "seed")
+_TRAINED = ("training", "graphs", "seed", "study")
 _CURVES = (*_TRAINED, "learning_curve")
 PLANS: Mapping[str, Plan] = {
     "s3": Plan(cost="a second", make=_equilibrium),
@@ -202,10 +218,9 @@ def remake(context: Context, result: RunResult, items: Sequence[str]) -> PaperRu
     missing: dict[str, str] = {}
     for key in check_items(items or context.config.paper.items):
         plan = PLANS[key]
-        context.say(f"{key}: {plan.cost}")
         try:
             item, took, found = finished_or_made(
-                context.folder.path, key, _inputs(makers, plan), partial(plan.make, makers), with_fits=plan.with_fits
+                context.folder.path, key, _inputs(makers, plan), partial(_told, makers, key), with_fits=plan.with_fits
             )
         except UserError as error:
             missing[key] = str(error)
@@ -223,6 +238,11 @@ def remake(context: Context, result: RunResult, items: Sequence[str]) -> PaperRu
     write_paper_tables(run, context.folder.path)
     write_paper_page(run, context.folder.path / "paper.html")
     return run
+
+
+def _told(makers: Makers, key: str) -> PaperItem:
+    makers.context.say(f"{key}: {PLANS[key].cost}")
+    return PLANS[key].make(makers)
 
 
 def _inputs(makers: Makers, plan: Plan) -> dict[str, Any]:

@@ -19,7 +19,15 @@ from phonograph.types.paper import PaperItem
 
 FOLDER, RECORD = "paper", "record.json"
 CODE = ("steps/paper", "evaluation", "graphs", "types", "files/paper.py", "streams.py")
-FIT_CODE = ("training", "models", "explanation", "steps/fits.py", "steps/fit_jobs.py", "steps/learning_curve.py")
+FIT_CODE = (
+    "training",
+    "models",
+    "explanation",
+    "steps/fits.py",
+    "steps/fit_jobs.py",
+    "steps/learning_curve.py",
+    "steps/study.py",
+)
 
 
 def finished_or_made(

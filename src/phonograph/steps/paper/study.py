@@ -15,7 +15,7 @@ from phonograph.streams import stream
 from phonograph.types import FloatArray
 from phonograph.types.curves import Interval
 from phonograph.types.paper import Comparison, PaperItem, PaperTable
-from phonograph.types.study import HyperparameterStudy, StudyTrial
+from phonograph.types.study import HyperparameterStudy
 
 LEAST_R2 = -1.0
 """Models below are left out of the violins, as in the paper, and counted."""

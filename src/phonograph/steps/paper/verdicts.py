@@ -24,7 +24,7 @@ NO_INTERVAL = "ours has no 95 % interval; more seeds or samples give one"
 
 
 def with_number(key: str, ours: Interval, *, n: int, n_of: str, headline: bool = False) -> Comparison:
-    """Compare with a published number: do the two intervals meet?"""
+    """Compare with a published number: it agrees where our interval meets the printed one."""
     said = STATEMENTS[key]
     rule = f"our 95 % interval meets {number(said.value)} ± {number(said.half_width, 1)} {said.unit}".rstrip()
     if not ours.known:
@@ -51,7 +51,7 @@ def with_bound(
     otherwise: str = "",
     headline: bool = False,
 ) -> Comparison:
-    """Compare with a claim: on which side of a bound does the whole interval lie?
+    """Compare with a claim: on which side of a bound the whole interval lies decides.
 
     ``otherwise`` follows "disagrees": what was found instead.
     """
