@@ -9,6 +9,7 @@ from typing import Any
 
 from phonograph.config_curves import check_learning_curve
 from phonograph.config_labels import LabelsConfig
+from phonograph.config_paper import PaperConfig
 from phonograph.config_phonons import PhononsConfig
 from phonograph.config_study import StudyConfig
 from phonograph.datasets import dataset_folder, dataset_names
@@ -284,6 +285,7 @@ class Config:
     study: StudyConfig | None = None
     learning_curve: LearningCurveSettings = field(default_factory=LearningCurveSettings)
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
+    paper: PaperConfig = field(default_factory=PaperConfig)
     thermal: ThermalConfig = field(default_factory=ThermalConfig)
     folder: Path = field(default=Path(), metadata={"python_only": True})
 

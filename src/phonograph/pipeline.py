@@ -22,11 +22,13 @@ from phonograph.steps.crystals import sampling_step
 from phonograph.steps.labels import export, labels_step, noise, status
 from phonograph.steps.learning_curve import learning_curve_step
 from phonograph.steps.networks import evaluation_step, explanation_step, graphs_step, training_step
+from phonograph.steps.paper.remake import check_items, remake
 from phonograph.steps.phonons import phonons_step
 from phonograph.steps.reporting import finish
 from phonograph.steps.study import study_step
 from phonograph.steps.temperature import thermal_step
 from phonograph.types import HyperparameterStudy, LearningCurve, NoiseFloor, Progress
+from phonograph.types.paper import PaperRun
 
 Result = TypeVar("Result")
 
@@ -162,6 +164,43 @@ def learning_curve(
     if not isinstance(config, Config):
         config = read_config(config, overrides)
     return _beside_the_rooms(learning_curve_step, config, output, progress, say)
+
+
+def paper(
+    config: Config | str | Path,
+    output: str | Path,
+    *,
+    items: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> PaperRun:
+    """Remake the paper's figures and tables on the sets of a configuration, each beside what is published.
+
+    Parameters
+    ----------
+    config, output, overrides, progress, say
+        As for :func:`run`; ``[paper]`` says which set plays which part.
+    items
+        What to remake, such as ``["s9", "fig4"]``; those of ``paper.items``, or everything, where none is named.
+
+    Returns
+    -------
+    PaperRun
+        Also written to ``paper.html``, ``paper.json`` and ``paper.csv`` of the run; items lie in ``paper/``.
+
+    Raises
+    ------
+    UserError
+        One sentence; finished items and networks are kept, and the same call continues where it was.
+    """
+    if not isinstance(config, Config):
+        config = read_config(config, overrides)
+    _check_possible(config, "labels")
+    check_items(items)
+    with open_run(Path(output)) as folder:
+        context = _standing(config, folder, progress, say)
+        return remake(context, _run_rooms(context, "labels"), items)
 
 
 def _beside_the_rooms(
