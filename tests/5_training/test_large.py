@@ -68,7 +68,9 @@ def test_the_order_is_a_function_of_seed_and_epoch_and_reads_each_shard_once(sha
 
 @pytest.mark.parametrize("mixed", [False, True])
 def test_batches_that_cross_shards_are_those_of_memory(graphs, tmp_path, mixed):
-    last = build_graphs(displaced(fcc("Ag"), 20, 0.1, name="fcc"), GraphSpec()) if mixed else graphs.select(range(40, 60))
+    last = (
+        build_graphs(displaced(fcc("Ag"), 20, 0.1, name="fcc"), GraphSpec()) if mixed else graphs.select(range(40, 60))
+    )
     everything = join_graphs([graphs.select(range(40)), last])
     blocks = [(everything.select(range(a, a + 20)), np.zeros(20)) for a in range(0, 60, 20)]
     shards = write_shards(blocks, tmp_path, ["x"], ["eV"])
@@ -85,7 +87,9 @@ def test_batches_that_cross_shards_are_those_of_memory(graphs, tmp_path, mixed):
     split = {"train": tuple(everything.sample_ids[:50]), "validation": tuple(everything.sample_ids[50:])}
     from phonograph.types import Split
 
-    relabelled = write_shards([(graphs_, np.arange(20.0) + k) for k, (graphs_, _) in enumerate(blocks)], tmp_path, ["x"], ["eV"])
+    relabelled = write_shards(
+        [(graphs_, np.arange(20.0) + k) for k, (graphs_, _) in enumerate(blocks)], tmp_path, ["x"], ["eV"]
+    )
     fitted = fit_large(relabelled, Split(**split, test=(), seed=0), MODEL, SETTINGS, target="x")
     assert len(fitted.history) == 4
 
@@ -147,7 +151,7 @@ def peak():
 
 def block(k):
     graphs = build_graphs(displaced(crystal, 400, 0.2, seed=k, name=f"s{k}"), GraphSpec(cutoff_A=8.0))
-    return graphs, np.array([graphs.distance_A[a:b].mean() for a, b in zip(graphs.edge_offsets, graphs.edge_offsets[1:])])
+    return graphs, np.add.reduceat(graphs.distance_A, graphs.edge_offsets[:-1]) / np.diff(graphs.edge_offsets)
 
 large = write_shards((block(k) for k in range(shards)), folder, ["x"], ["eV"])
 ids = large.sample_ids.tolist()
@@ -167,5 +171,5 @@ def test_memory_does_not_grow_with_the_set(tmp_path):
         out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
         found[shards] = [float(word) for word in out.split()]
     memory, files = (found[16][k] - found[4][k] for k in (0, 1))
-    assert files > 60, found
+    assert files > 40, found
     assert memory < files / 4, found

@@ -27,9 +27,17 @@ class Share(NamedTuple):
 class Engine(Protocol):
     """Networks whose parameters and gradients are two tensors of shape (members, parameters)."""
 
-    flat: Tensor
-    grad: Tensor
     reduce: Reduce | None
+
+    @property
+    def flat(self) -> Tensor:
+        """Parameters, shape (members, parameters)."""
+        ...
+
+    @property
+    def grad(self) -> Tensor:
+        """Their gradients."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of networks."""
@@ -115,7 +123,9 @@ class StackEngine:
         masks = []
         for p, seed in zip(self.network.dropout, seeds, strict=True):
             generator = torch.Generator().manual_seed(seed)
-            masks.append(torch.empty(share.total, channels).bernoulli_(1 - p, generator=generator)[share.rows] / (1 - p))
+            masks.append(
+                torch.empty(share.total, channels).bernoulli_(1 - p, generator=generator)[share.rows] / (1 - p)
+            )
         return torch.stack(masks).to(self.flat)
 
     def pull(self, gradient: Tensor) -> None:
@@ -169,11 +179,12 @@ class ModuleEngine:
         empty = torch.zeros(0, dtype=DTYPES[precision], device=device)
         self.flat = torch.cat([empty, *(parameter.detach().flatten() for parameter in trained)])[None]
         self.grad = torch.zeros_like(self.flat)
-        sizes = [parameter.numel() for parameter in trained]
-        for parameter, value, gradient in zip(
-            trained, self.flat[0].split(sizes), self.grad[0].split(sizes), strict=True
-        ):
-            parameter.data, parameter.grad = value.view_as(parameter), gradient.view_as(parameter)
+        start = 0
+        for parameter in trained:
+            part = slice(start, start + parameter.numel())
+            parameter.data = self.flat[0, part].view_as(parameter)
+            parameter.grad = self.grad[0, part].view_as(parameter)
+            start += parameter.numel()
         self._out: Tensor | None = None
 
     def __len__(self) -> int:
@@ -185,7 +196,9 @@ class ModuleEngine:
         if seeds is None:
             with torch.no_grad():
                 return self._call(batches[0])
-        if self.reduce is not None and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module.modules()):
+        if self.reduce is not None and any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module.modules()
+        ):
             raise ConfigurationError(
                 f"{self._name}: a module of one's own with batch normalisation cannot be trained by several processes, "
                 "because each would see the moments of its own share; use GraphConvNet, or one process"
@@ -202,7 +215,8 @@ class ModuleEngine:
         expected = (batch.n_graphs,) if self._targets == 1 else (batch.n_graphs, self._targets)
         if output.shape != expected:
             raise DataError(
-                f"a network must return one value per graph{' and target' if self._targets > 1 else ''}, shape {expected}; "
+                f"a network must return one value per graph{' and target' if self._targets > 1 else ''}, "
+                f"shape {expected}; "
                 f"that of {self._name} returned {tuple(output.shape)}"
             )
         return output.to(self.flat.dtype).view(1, batch.n_graphs, self._targets)

@@ -174,7 +174,11 @@ def finish(task: Task, member: Member, name: str, target: str, warnings: Sequenc
     head = task.targets.index(target)
     values = task.data.values[: task.data.n_train, head]
     lowest, highest = float(np.nanmin(values)), float(np.nanmax(values))
-    silent = [] if _spread(task, member)[head] else [f"{name} gives the same value for every training sample; it has learned nothing."]
+    silent = (
+        []
+        if _spread(task, member)[head]
+        else [f"{name} gives the same value for every training sample; it has learned nothing."]
+    )
     return Fitted(
         name=name,
         model=task.model,
