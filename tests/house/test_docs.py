@@ -18,7 +18,7 @@ CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 def test_the_examples_of_extending_run() -> None:
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     blocks = CODE.findall(page)
-    assert len(blocks) == 5
+    assert len(blocks) == 8
     space: dict[str, object] = {"__name__": "extending"}
     sys.modules["extending"] = type(sys)("extending")
     for block in blocks:
@@ -56,7 +56,7 @@ def test_readme_names_every_command() -> None:
     from phonograph.cli import ROOM_COMMANDS
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command in (*ROOM_COMMANDS, "run", "init", "noise", "export", "dataset", "doctor", "cite"):
+    for command in (*ROOM_COMMANDS, "run", "init", "learning-curve", "noise", "export", "dataset", "doctor", "cite"):
         assert f"phonograph {command}" in readme, command
 
 
