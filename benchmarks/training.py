@@ -5,8 +5,8 @@
 Same data, same initial weights, same batches, Adam with the same settings (the published learning rate), the six
 architectures of the paper; and a stack of eight networks with different learning rates, in batches of 32, against eight
 times the reference.  CPU seconds per epoch, user and system, so that other work on the machine counts little; both are
-timed in turns and the fastest epoch of each counts.  Timed in single precision, where rounding grows with every step; in
-double precision (at the first width) all losses agree to rounding: it is the same training.  Results are kept in
+timed in turns and the fastest epoch of each counts.  Timed in single precision, where rounding grows with every step;
+in double precision (at the first width) all losses agree to rounding: it is the same training.  Results are kept in
 benchmarks/results/training.json.
 """
 
@@ -240,8 +240,8 @@ def main() -> None:
             row = compare(model, routes if channels == chosen.channels[0] else single, values, settings)
             rows.append({"architecture": number, "channels": channels, **row})
             print(
-                f"{number:12d} {channels:8d} {row['reference_s']:10.3f} {row['phonograph_s']:11.4f} {row['ratio']:6.1f}  "
-                f"{row['loss_gap_float32']:.1e} {row.get('loss_gap_float64', float('nan')):.1e}",
+                f"{number:12d} {channels:8d} {row['reference_s']:10.3f} {row['phonograph_s']:11.4f} "
+                f"{row['ratio']:6.1f}  {row['loss_gap_float32']:.1e} {row.get('loss_gap_float64', float('nan')):.1e}",
                 flush=True,
             )
         model = architecture(5, hidden_channels=channels)
@@ -252,16 +252,11 @@ def main() -> None:
             f"{stack['ratio']:6.1f}  {stack['loss_gap_float32']:.1e}; one by one {stack['one_by_one_s']:.4f}",
             flush=True,
         )
-    arguments = {key: value for key, value in vars(chosen).items() if key != "output"}
-    document = {
-        "machine": machine(),
-        "arguments": arguments,
-        "unit": "CPU seconds per epoch",
-        "rows": rows,
-        "stacks": stacks,
-    }
-    chosen.output.parent.mkdir(exist_ok=True)
-    chosen.output.write_text(json.dumps(document, indent=1) + "\n")
+        # Kept after every width: a run that is stopped has shown what it measured.
+        arguments = {key: value for key, value in vars(chosen).items() if key != "output"}
+        document = {"machine": machine(), "arguments": arguments, "unit": "CPU seconds per epoch"}
+        chosen.output.parent.mkdir(exist_ok=True)
+        chosen.output.write_text(json.dumps({**document, "rows": rows, "stacks": stacks}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
