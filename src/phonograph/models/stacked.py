@@ -140,7 +140,7 @@ class StackedNetwork:
         self._tape: list[_Layer] = []
 
     def _views(self, flat: Tensor) -> dict[str, Tensor]:
-        parts = torch.split(flat, [shape.numel() for shape in self.shapes.values()], 1)  # type: ignore[no-untyped-call]
+        parts = torch.split(flat, [shape.numel() for shape in self.shapes.values()], 1)
         return {
             name: part.view(len(flat), *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
