@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from phonograph.config_curves import check_learning_curve
 from phonograph.config_labels import LabelsConfig
 from phonograph.config_phonons import PhononsConfig
 from phonograph.errors import ConfigurationError
 from phonograph.evaluation import Soap
+from phonograph.evaluation.settings import LearningCurveSettings
 from phonograph.explanation import GNNExplainerSettings
 from phonograph.models import GraphConvNet
 from phonograph.options import check_options, option
@@ -275,6 +277,7 @@ class Config:
     graphs: GraphSpec = field(default_factory=GraphSpec)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    learning_curve: LearningCurveSettings = field(default_factory=LearningCurveSettings)
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
     thermal: ThermalConfig = field(default_factory=ThermalConfig)
     folder: Path = field(default=Path(), metadata={"python_only": True})
@@ -345,6 +348,8 @@ def _check_names(config: Config) -> None:
     for section, collection in (("explanation", config.explanation.collection), ("thermal", config.thermal.collection)):
         if collection and known and collection not in known:
             raise ConfigurationError(f"{section}.collection must be one of {', '.join(known)}; got {collection!r}")
+    if names:
+        check_learning_curve(config.learning_curve, names, known)
     _check_targets(config)
 
 

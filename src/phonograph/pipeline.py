@@ -19,11 +19,12 @@ from phonograph.run_folder import STAGES, RoomNotFinished, RunFolder, open_run
 from phonograph.steps.context import Context, RunResult, Say
 from phonograph.steps.crystals import sampling_step
 from phonograph.steps.labels import export, labels_step, noise, status
+from phonograph.steps.learning_curve import learning_curve_step
 from phonograph.steps.networks import evaluation_step, explanation_step, graphs_step, training_step
 from phonograph.steps.phonons import phonons_step
 from phonograph.steps.reporting import finish
 from phonograph.steps.temperature import thermal_step
-from phonograph.types import NoiseFloor, Progress
+from phonograph.types import LearningCurve, NoiseFloor, Progress
 
 STEPS: Mapping[str, Callable[[Context, RunResult], RunResult]] = {
     "phonons": phonons_step,  # force constants, harmonic and renormalised
@@ -95,6 +96,43 @@ def run(
             retry_classes=tuple(retry_failed),
         )
         return finish(context, _run_rooms(context, upto), with_report=upto in ("all", "report"))
+
+
+def learning_curve(
+    config: Config | str | Path,
+    output: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> LearningCurve:
+    """Measure errors against the number of labels, with whatever rooms up to the graphs are not finished.
+
+    Parameters
+    ----------
+    config, output, overrides, progress, say
+        As for :func:`run`; ``[learning_curve]`` says which sizes, seeds and tests.
+
+    Returns
+    -------
+    LearningCurve
+        Also written to ``learning_curve/`` of the run, and shown in its report.
+
+    Raises
+    ------
+    UserError
+        One sentence; finished fits are kept, and the same call continues where it was.
+    """
+    if not isinstance(config, Config):
+        config = read_config(config, overrides)
+    _check_possible(config, "graphs")
+    with open_run(Path(output)) as folder:
+        context = _standing(config, folder, progress, say)
+        result = _run_rooms(context, "graphs")
+        curve = learning_curve_step(context, result)
+        finish(context, result, with_report=False)
+    run(config, output, upto="report", progress=progress, say=say)
+    return curve
 
 
 def _run_rooms(context: Context, upto: str) -> RunResult:

@@ -109,6 +109,8 @@ def template(
         *_training(metal),
         "[evaluation]",
         *_lines(Config().evaluation),
+        "# Errors against the number of labels: phonograph learning-curve THIS_FILE -o runs/NAME.",
+        *_commented("[learning_curve]", Config().learning_curve),
         "",
         "[explanation]",
         *_lines(ExplanationConfig(), skip=("explainer",)),

@@ -11,9 +11,10 @@ import numpy as np
 
 from phonograph.errors import DataError
 from phonograph.evaluation.audit import count_duplicates, fingerprints, refuse_leaks
+from phonograph.evaluation.intervals import Tested, intervals
 from phonograph.evaluation.paper import PaperFilter
 from phonograph.evaluation.references import FittedReference
-from phonograph.evaluation.scoring import score, training_mean, trivial
+from phonograph.evaluation.scoring import SCOPES, score, training_mean, trivial
 from phonograph.evaluation.skill import skill_verdicts, skills_over
 from phonograph.evaluation.summary import summarise, verdicts
 from phonograph.types import (
@@ -24,6 +25,7 @@ from phonograph.types import (
     IntArray,
     Labels,
     Metric,
+    MetricInterval,
     Origin,
     Predictions,
     Progress,
@@ -110,7 +112,8 @@ def cross_test(
     Evaluation
         Lines for the scopes ``all``, ``in_range`` and ``out_of_range`` of the model's training labels, with counts,
         for each network, reference and the mean predictor; the summary is the mean ± standard deviation over seeds of
-        the networks, and ``skills`` compares them with each reference.
+        the networks, with 95 % intervals over groups of test samples and over seeds, and ``skills`` compares them with
+        each reference.
 
     Raises
     ------
@@ -149,9 +152,22 @@ def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
         predictions=tuple(predictions.values()),
         summary=summarise(tuple(metrics.values())),
         skills=skills_over(tuple(metrics.values())),
+        intervals=_joined_intervals(evaluations),
         warnings=tuple(dict.fromkeys(w for evaluation in evaluations for w in evaluation.warnings)),
         origin=evaluations[0].origin if evaluations else Origin(room="evaluation"),
     )
+
+
+def _joined_intervals(evaluations: Sequence[Evaluation]) -> tuple[MetricInterval, ...]:
+    """Return the intervals of lines that stand in one evaluation only, or are the same in all that have them.
+
+    A line whose networks are spread over evaluations has no interval: judge them together for one.
+    """
+    found: dict[tuple[str, ...], list[MetricInterval]] = {}
+    for item in (item for evaluation in evaluations for item in evaluation.intervals):
+        key = (item.target, item.trained_on, item.tested_on, item.split, item.scope, item.metric)
+        found.setdefault(key, []).append(item)
+    return tuple(items[0] for items in found.values() if len({repr(item) for item in items}) == 1)
 
 
 def _key(line: Metric | Predictions) -> tuple[object, ...]:
@@ -210,6 +226,7 @@ def _judge(
     notes = _Notes()
     metrics: list[Metric] = []
     predictions: list[Predictions] = []
+    tested: list[Tested] = []
     index = _Index.of(collections)
     for done, fitted in enumerate(fits):
         mean = training_mean(fitted, labels)
@@ -226,7 +243,10 @@ def _judge(
                 lines += score(trivial(found, mean), fitted.train_range) if np.isfinite(mean) else ()
                 kept = paper.keep(lines) if paper else lines
                 metrics += kept
-                predictions += [found] if any(line.model == fitted.name for line in kept) else []
+                if any(line.model == fitted.name for line in kept):
+                    predictions.append(found)
+                    if isinstance(fitted, Fitted):
+                        tested.append(_tested(found, fitted, mean, collection, part))
         if progress:
             progress("judging models", done + 1, len(fits))
     sentences = (*notes.sentences(), *(paper.sentences() if paper else ()))
@@ -235,22 +255,35 @@ def _judge(
         "collections": list(collections),
         "paper_filter": paper is not None,
     }
-    return _assemble(metrics, predictions, sentences, settings)
+    return _assemble(metrics, predictions, sentences, settings, tested, index.groups)
+
+
+def _tested(found: Predictions, fitted: Fitted, mean: float, collection: Collection, part: str) -> Tested:
+    split = _split_of(collection, fitted, found.tested_on)
+    rest = sum(len(getattr(split, other)) for other in PARTS if other != part)
+    return Tested(predictions=found, train_range=fitted.train_range, mean=mean, rest=rest)
 
 
 def _assemble(
-    metrics: Sequence[Metric], predictions: Sequence[Predictions], sentences: Sequence[str], settings: Mapping[str, Any]
+    metrics: Sequence[Metric],
+    predictions: Sequence[Predictions],
+    sentences: Sequence[str],
+    settings: Mapping[str, Any],
+    tested: Sequence[Tested],
+    groups: Mapping[str, str],
 ) -> Evaluation:
     # Models of one seed share their split, and so their mean predictor: its lines are written once.
     unique = tuple({repr(metric): metric for metric in metrics}.values())
     summary, compared = summarise(unique), skills_over(unique)
     scope = "in_range" if settings["paper_filter"] else "all"
+    certain = intervals(tested, groups, ["in_range"] if settings["paper_filter"] else SCOPES)
     return Evaluation(
         metrics=unique,
         predictions=tuple(p for p in predictions if p.sample_ids),
         summary=summary,
         skills=compared,
-        warnings=(*sentences, *verdicts(summary, scope), *skill_verdicts(compared, scope)),
+        intervals=certain,
+        warnings=(*sentences, *verdicts(summary, scope, certain), *skill_verdicts(compared, scope)),
         origin=Origin(
             room="evaluation", settings=settings, versions={name: version(name) for name in ("numpy", "torch")}
         ),

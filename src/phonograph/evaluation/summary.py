@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from phonograph.evaluation.scoring import skills
-from phonograph.types import REFERENCES, Metric, MetricSummary
+from phonograph.types import REFERENCES, Metric, MetricInterval, MetricSummary
 
 
 def summarise(metrics: Sequence[Metric]) -> tuple[MetricSummary, ...]:
@@ -65,11 +65,39 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(known.std(ddof=1)) if len(known) > 1 else float("nan")
 
 
-def verdicts(summary: Sequence[MetricSummary], scope: str) -> tuple[str, ...]:
-    """Return one sentence per test, in this scope, in which the networks do not beat the mean predictor."""
-    return tuple(
-        f"{s.target}: models trained on {s.trained_on!r} do not beat the mean of their training labels on the test "
-        f"part of {s.tested_on!r} (MAE {s.mae:.4g} {s.unit}, skill {s.skill:.2f} over {s.models} models)"
-        for s in summary
-        if s.split == "test" and s.scope == scope and s.skill <= 0
-    )
+def verdicts(summary: Sequence[MetricSummary], scope: str, intervals: Sequence[MetricInterval] = ()) -> tuple[str, ...]:
+    """Return one sentence per test, in this scope, in which networks do not beat the mean predictor, or may not.
+
+    They beat it where the whole 95 % interval of their skill is above zero, over test samples and, for several
+    networks, over seeds; where an interval reaches below zero, the data do not say.
+    """
+    certain = {(i.target, i.trained_on, i.tested_on, i.split, i.scope): i for i in intervals if i.metric == "skill"}
+    found = []
+    for s in summary:
+        if s.split != "test" or s.scope != scope:
+            continue
+        interval = certain.get((s.target, s.trained_on, s.tested_on, s.split, s.scope))
+        bounds = [] if interval is None else [b for b in (interval.low, interval.seed_low) if np.isfinite(b)]
+        if s.skill <= 0:
+            words = "do not beat"
+        elif bounds and min(bounds) <= 0:
+            words = "cannot be claimed to beat"
+        else:
+            continue
+        found.append(
+            f"{s.target}: models trained on {s.trained_on!r} {words} the mean of their training labels on the test "
+            f"part of {s.tested_on!r} (MAE {s.mae:.4g} {s.unit}, skill {s.skill:.2f} over {s.models} models"
+            f"{_bounds(interval)})"
+        )
+    return tuple(found)
+
+
+def _bounds(interval: MetricInterval | None) -> str:
+    if interval is None:
+        return ""
+    words = ""
+    if np.isfinite(interval.low):
+        words += f"; 95 % interval {interval.low:.2f} to {interval.high:.2f} over {interval.groups} groups of samples"
+    if np.isfinite(interval.seed_low):
+        words += f"; {interval.seed_low:.2f} to {interval.seed_high:.2f} over seeds"
+    return words

@@ -20,6 +20,7 @@ from phonograph.types import (
     Fitted,
     FloatArray,
     Labels,
+    LearningCurve,
     NoiseFloor,
     Phonons,
     Study,
@@ -46,6 +47,8 @@ class ReportMaterial:
         curve, the first metric or the first label column, in this order.
     noise
         The label-noise floor, drawn where errors are; None where it was not measured.
+    learning_curve
+        Errors against the number of labels; None where they were not measured.
     warnings
         (room, sentence) of every warning raised; the sets', labels' and models' own warnings must be in it.
     limits
@@ -72,6 +75,7 @@ class ReportMaterial:
     curve: ThermalCurve | None = None
     target: str = ""
     noise: NoiseFloor | None = None
+    learning_curve: LearningCurve | None = None
     warnings: tuple[tuple[str, str], ...] = ()
     limits: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
@@ -90,6 +94,9 @@ class ReportMaterial:
         names += [item.trained_on for item in self.fits]
         if self.evaluation:
             names += [name for row in self.evaluation.metrics for name in (row.trained_on, row.tested_on)]
+        if self.learning_curve:
+            trained = [row.trained_on for row in self.learning_curve.points]
+            names += sorted(trained, key=lambda name: "-at-" in name)  # these need no colour of their own
         return tuple(dict.fromkeys(names))
 
     @cached_property

@@ -18,6 +18,7 @@ from phonograph.report.sections.evaluation import evaluation
 from phonograph.report.sections.explanation import explanation
 from phonograph.report.sections.header import header
 from phonograph.report.sections.labels import labels
+from phonograph.report.sections.learning_curves import learning_curves
 from phonograph.report.sections.phonons import phonons
 from phonograph.report.sections.sampling import sampling
 from phonograph.report.sections.structure import structure
@@ -25,6 +26,9 @@ from phonograph.report.sections.thermal import thermal
 from phonograph.report.sections.training import training
 
 NUMBERED = (structure, phonons, sampling, labels, training, evaluation, explanation, thermal)
+OPTIONAL = (learning_curves,)
+"""Left out where the run has none."""
+
 CLOSING = (warnings, limits, manifest, cite)
 RAMP_STEPS = 33
 
@@ -50,7 +54,8 @@ def write_report(material: ReportMaterial, path: str | os.PathLike[str]) -> None
 def render_report(material: ReportMaterial) -> Markup:
     """Return the page; the same material always gives the same bytes."""
     numbered = [make(material) for make in NUMBERED]
-    closing = [make(material) for make in CLOSING]
+    optional = [section for make in OPTIONAL if (section := make(material)) is not None]
+    closing = [*optional, *(make(material) for make in CLOSING)]
     scenes = {name: scene for section in numbered for name, scene in section.scenes.items()}
     style = _asset("assets", "report.css")
     scripts = (

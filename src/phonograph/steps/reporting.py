@@ -19,6 +19,7 @@ from phonograph.run_folder import RECORD, STAGES, code_hash, file_hash, package_
 from phonograph.sampling import failed_checks
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.labels import noise_of
+from phonograph.steps.learning_curve import learning_curve_of
 
 
 def finish(context: Context, result: RunResult, *, with_report: bool) -> RunResult:
@@ -46,6 +47,8 @@ def finish(context: Context, result: RunResult, *, with_report: bool) -> RunResu
 def _material(context: Context, result: RunResult, manifest: dict[str, Any], config_toml: str) -> ReportMaterial:
     config = context.config
     crystal = read_structure(config.path(config.crystal.file)) if config.crystal.file else None
+    curve = learning_curve_of(context)
+    told = [("learning curves", sentence) for sentence in curve.warnings] if curve is not None else []
     return ReportMaterial(
         title=config.title,
         crystal=crystal,
@@ -60,7 +63,8 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any], con
         curve=result.curve,
         target=config.training.targets[0],
         noise=noise_of(context),
-        warnings=(*all_warnings(result), *_outdated(context)),
+        learning_curve=curve,
+        warnings=(*all_warnings(result), *told, *_outdated(context)),
         limits=_limits(context) if result.curve is not None else (),
         manifest=manifest,
         config_toml=config_toml,

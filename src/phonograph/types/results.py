@@ -115,6 +115,40 @@ class Skill:
     skill_sd: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetricInterval:
+    """One line of ``intervals.csv``: how far one number of the cross-test table is certain.
+
+    Attributes
+    ----------
+    metric
+        ``mae``, ``rmse`` (in ``unit``), ``r2`` (coefficient of determination), ``pearson_r2`` (squared Pearson r) or
+        ``skill``.
+    models, groups, n
+        Networks, groups of test samples, and mean number of test samples.
+    value, low, high
+        Mean over the networks, and its 95 % bootstrap interval over groups of test samples, the networks as they are.
+    seed_low, seed_high
+        95 % interval over resampled splits and seeds (corrected t); NaN for one network.
+    """
+
+    target: str
+    unit: str
+    trained_on: str
+    tested_on: str
+    split: str
+    scope: str
+    metric: str
+    models: int
+    groups: int
+    n: float
+    value: float
+    low: float
+    high: float
+    seed_low: float
+    seed_high: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
     """Metrics of many models on many collections, their summary over seeds, and the predictions behind them.
@@ -127,6 +161,7 @@ class Evaluation:
     predictions: tuple[Predictions, ...]
     summary: tuple[MetricSummary, ...] = ()
     skills: tuple[Skill, ...] = ()
+    intervals: tuple[MetricInterval, ...] = ()
     warnings: tuple[str, ...] = ()
     origin: Origin = field(default_factory=lambda: Origin(room="evaluation"))
 
