@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import phonograph as pg
-from phonograph import config, config_labels, config_modes, config_phonons
+from phonograph import config, config_labels, config_modes, config_phonons, config_study
 
 FOLDER = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -20,7 +20,7 @@ MODES = re.compile(r"(<!-- modes -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(name: str) -> str:
-    homes = (pg, config, config_labels, config_phonons)
+    homes = (pg, config, config_labels, config_phonons, config_study)
     cls = next(getattr(home, name) for home in homes if hasattr(home, name))
     lines = ["| option | default | what it is |", "|---|---|---|"]
     for item in fields(cls):

@@ -13,6 +13,7 @@ from phonograph.config import SAMPLERS, Config, SamplingConfig, SetConfig
 from phonograph.config_labels import LABELLERS, LabelsConfig, with_files
 from phonograph.config_modes import with_mode
 from phonograph.config_phonons import ROUTES, PhononsConfig
+from phonograph.config_study import parse_study
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.files.structures import read_structure
 from phonograph.labels.engines.by_files import FileEngine
@@ -83,7 +84,8 @@ def _list_entry(entries: list[Any], name: str, override: str) -> Any:
 
 def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     """Build a :class:`Config` from the parsed TOML table; relative paths start at ``folder``."""
-    plain = {key: value for key, value in with_mode(table).items() if key not in ("phonons", "sampling", "labels")}
+    left_out = ("phonons", "sampling", "labels", "study")
+    plain = {key: value for key, value in with_mode(table).items() if key not in left_out}
     if "temperature_K" in _table(_table(table, "thermal"), "sampler"):
         raise ConfigurationError(
             "thermal.sampler.temperature_K would have no effect; the temperatures are thermal.temperatures_K"
@@ -92,7 +94,8 @@ def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     sampling = _parse_sampling(_table(table, "sampling"), folder)
     labels = _parse_labels(_table(table, "labels"))
     phonons = _parse_phonons(_table(table, "phonons"))
-    return from_table(Config, plain, "", phonons=phonons, sampling=sampling, labels=labels, folder=folder)
+    study = {"study": parse_study(_table(table, "study"))} if "study" in table else {}
+    return from_table(Config, plain, "", phonons=phonons, sampling=sampling, labels=labels, folder=folder, **study)
 
 
 def _parse_phonons(table: Mapping[str, Any]) -> PhononsConfig:
@@ -207,7 +210,7 @@ def relocated(config: Config, folder: Path) -> Config:
     brought = [
         replace(
             item,
-            structures=moved(item.structures),
+            structures=item.structures if item.comes_with_phonograph() else moved(item.structures),
             labels=moved(item.labels),
             equilibrium=moved(item.equilibrium),
         )

@@ -22,7 +22,9 @@ TARGETS = ("gap_eV", "stress_GPa")
 
 @pytest.fixture(scope="module")
 def both(graphs, values):
-    rest = np.array([graphs.distance_A[a:b].mean() for a, b in zip(graphs.edge_offsets, graphs.edge_offsets[1:], strict=False)])
+    rest = np.array(
+        [graphs.distance_A[a:b].mean() for a, b in zip(graphs.edge_offsets, graphs.edge_offsets[1:], strict=False)]
+    )
     return np.stack([values, 100 * rest], 1)
 
 

@@ -68,7 +68,9 @@ def test_the_order_is_a_function_of_seed_and_epoch_and_reads_each_shard_once(sha
 
 @pytest.mark.parametrize("mixed", [False, True])
 def test_batches_that_cross_shards_are_those_of_memory(graphs, tmp_path, mixed):
-    last = build_graphs(displaced(fcc("Ag"), 20, 0.1, name="fcc"), GraphSpec()) if mixed else graphs.select(range(40, 60))
+    last = (
+        build_graphs(displaced(fcc("Ag"), 20, 0.1, name="fcc"), GraphSpec()) if mixed else graphs.select(range(40, 60))
+    )
     everything = join_graphs([graphs.select(range(40)), last])
     blocks = [(everything.select(range(a, a + 20)), np.zeros(20)) for a in range(0, 60, 20)]
     shards = write_shards(blocks, tmp_path, ["x"], ["eV"])
@@ -85,7 +87,9 @@ def test_batches_that_cross_shards_are_those_of_memory(graphs, tmp_path, mixed):
     split = {"train": tuple(everything.sample_ids[:50]), "validation": tuple(everything.sample_ids[50:])}
     from phonograph.types import Split
 
-    relabelled = write_shards([(graphs_, np.arange(20.0) + k) for k, (graphs_, _) in enumerate(blocks)], tmp_path, ["x"], ["eV"])
+    relabelled = write_shards(
+        [(graphs_, np.arange(20.0) + k) for k, (graphs_, _) in enumerate(blocks)], tmp_path, ["x"], ["eV"]
+    )
     fitted = fit_large(relabelled, Split(**split, test=(), seed=0), MODEL, SETTINGS, target="x")
     assert len(fitted.history) == 4
 

@@ -339,7 +339,9 @@ def test_three_routes_agree_for_any_number_of_edge_functions(graphs, seed, funct
         leaf = weight.clone().requires_grad_()
         columns = leaf[:, None] if functions == 1 else leaf
         out = sum(other(h, batch.edge_index, columns[:, k]) for k, other in enumerate(theirs))
-        grads = torch.autograd.grad((out * pull).sum(), [leaf, *(o.lin_rel.weight for o in theirs), theirs[0].lin_root.weight])
+        grads = torch.autograd.grad(
+            (out * pull).sum(), [leaf, *(o.lin_rel.weight for o in theirs), theirs[0].lin_root.weight]
+        )
         results.append([out, grads[0], torch.cat(grads[1:-1], 1), grads[-1]])
         for other in results[1:]:
             for one, two in zip(results[0], other, strict=True):
@@ -358,7 +360,9 @@ def _with_functions(batch, weight):
         n_graphs=batch.n_graphs,
         edges=Edges(batch.edge_index, weight, batch.edge_distance),
         nodes_per_graph=size,
-        adjacency=torch.zeros(shape if weight.ndim == 1 else (shape[0], weight.shape[1], size, size), dtype=weight.dtype),
+        adjacency=torch.zeros(
+            shape if weight.ndim == 1 else (shape[0], weight.shape[1], size, size), dtype=weight.dtype
+        ),
     ).with_edge_weight(weight)
 
 

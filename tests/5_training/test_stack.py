@@ -140,9 +140,7 @@ def test_a_stack_is_its_members_trained_alone(graphs, labels, split, same_data, 
     assert plan_stacks(jobs) == [[0, 1, 2, 3]]
     bound = {"single": 1e-4, "double": 1e-10}[precision]
     for one, timed in zip(jobs, fit_stack(graphs, labels, jobs), strict=True):
-        alone = fit(
-            graphs, labels, one.split, one.model, one.settings, target="toy_eV", name=one.name, seed=one.seed
-        )
+        alone = fit(graphs, labels, one.split, one.model, one.settings, target="toy_eV", name=one.name, seed=one.seed)
         together = timed.fitted
         assert together.history[0].train_loss == pytest.approx(alone.history[0].train_loss, rel=bound / 10)
         for mine, theirs in zip(together.history, alone.history, strict=True):

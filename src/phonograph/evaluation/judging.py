@@ -112,8 +112,8 @@ def cross_test(
     Evaluation
         Lines for the scopes ``all``, ``in_range`` and ``out_of_range`` of the model's training labels, with counts,
         for each network, reference and the mean predictor; the summary is the mean ± standard deviation over seeds of
-        the networks, with 95 % intervals over groups of test samples and over seeds, and ``skills`` compares them with
-        each reference.
+        the networks, with 95 % intervals over groups of test samples and over seeds; ``skills`` compares the networks
+        with each reference.
 
     Raises
     ------
@@ -245,8 +245,7 @@ def _judge(
                 metrics += kept
                 if any(line.model == fitted.name for line in kept):
                     predictions.append(found)
-                    if isinstance(fitted, Fitted):
-                        tested.append(_tested(found, fitted, mean, collection, part))
+                    tested.append(_tested(found, fitted, mean, collection, part))
         if progress:
             progress("judging models", done + 1, len(fits))
     sentences = (*notes.sentences(), *(paper.sentences() if paper else ()))

@@ -88,7 +88,7 @@ class _Edge:
 
 
 def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
-    """Write ``metrics``, ``predictions``, ``summary``, ``skills`` and ``intervals.csv``, and ``evaluation.json``."""
+    """Write ``metrics.csv``, ``predictions.csv``, ``summary.csv``, ``skills.csv``, ``intervals.csv`` and the rest."""
     place = Path(folder)
     write_rows(place / "metrics.csv", Metric, evaluation.metrics)
     write_rows(place / "predictions.csv", _Prediction, _prediction_rows(evaluation.predictions))

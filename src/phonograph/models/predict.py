@@ -86,7 +86,7 @@ def network(fitted: Fitted, dtype: torch.dtype | None = None) -> nn.Module:
     try:
         module.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        detail = " ".join(str(error).split())
+        detail = " ".join(str(error).split())[:300]
         raise DataError(f"the weights of {fitted.name!r} do not fit its network: {detail}") from error
     return module.eval()
 

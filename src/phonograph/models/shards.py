@@ -88,9 +88,7 @@ class ShardSource:
         if shard not in self._packed:
             while len(self._packed) >= SHARDS_IN_MEMORY:
                 self._packed.popitem(last=False)
-            self._packed[shard] = PackedGraphs(
-                self._load(shard), self._scaling, self._dtype, self._device, keep=False
-            )
+            self._packed[shard] = PackedGraphs(self._load(shard), self._scaling, self._dtype, self._device, keep=False)
         self._packed.move_to_end(shard)
         return self._packed[shard]
 

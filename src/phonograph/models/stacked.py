@@ -119,7 +119,10 @@ class StackedNetwork:
             [torch.cat([p.detach().flatten() for p in module.parameters()]) for module in modules]
         ).to(device, dtype)
         self.moments = torch.stack(
-            [torch.stack([torch.stack([_moment(n.running_mean), _moment(n.running_var)]) for n in m.norms]) for m in modules]
+            [
+                torch.stack([torch.stack([_moment(n.running_mean), _moment(n.running_var)]) for n in m.norms])
+                for m in modules
+            ]
         ).to(device, dtype)
         self.tracked = int(first.norms[0].num_batches_tracked)
         self.reduce: Reduce | None = None
@@ -132,9 +135,7 @@ class StackedNetwork:
 
     def _views(self, flat: Tensor) -> dict[str, Tensor]:
         parts = flat.split([shape.numel() for shape in self.shapes.values()], 1)
-        return {
-            name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
+        return {name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -326,7 +327,10 @@ class StackedNetwork:
         """Set the gradients of W₁ and W₂ and return that by the input; ``scale`` enters by the weights."""
         name, scale = f"convolutions.{layer}", tape.scale[:, :, None]
         neighbours, itself = self._weights(layer)
-        for_neighbours, for_itself = self.gradients[f"{name}.neighbours.weight"], self.gradients[f"{name}.itself.weight"]
+        for_neighbours, for_itself = (
+            self.gradients[f"{name}.neighbours.weight"],
+            self.gradients[f"{name}.itself.weight"],
+        )
         if layer == 0:
             # The narrow factor first: the product in the other order is five times slower.
             both = self._multiply(tape.h.expand(len(q), -1, -1).mT, q).mT

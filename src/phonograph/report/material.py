@@ -19,6 +19,7 @@ from phonograph.types import (
     Explanation,
     Fitted,
     FloatArray,
+    HyperparameterStudy,
     Labels,
     LearningCurve,
     NoiseFloor,
@@ -42,6 +43,8 @@ class ReportMaterial:
         The reference crystal (the cell of the structure file).
     phonons, sets, certificates, labels, study, fits, evaluation, explanations, curve
         Results of the rooms; of ``fits`` only name, architecture, target, history, range and split are shown.
+    hyperparameters
+        The study of a grid, made by ``phonograph study``; ``study`` is the small one of :func:`phonograph.run_study`.
     target
         Property that the key numbers and the open figures are about; empty: that of the explanation, the
         curve, the first metric or the first label column, in this order.
@@ -69,6 +72,7 @@ class ReportMaterial:
     certificates: tuple[Certificate, ...] = ()
     labels: Labels | None = None
     study: Study | None = None
+    hyperparameters: HyperparameterStudy | None = None
     fits: tuple[Fitted, ...] = ()
     evaluation: Evaluation | None = None
     explanations: tuple[Explanation, ...] = ()

@@ -18,9 +18,9 @@ from phonograph.types import (
     Fitted,
     GraphSet,
     Labels,
+    LeakageAudit,
     Phonons,
     Progress,
-    Study,
     ThermalCurve,
 )
 
@@ -38,7 +38,7 @@ class RunResult:
     labels: Labels | None = None
     graphs: GraphSet | None = None
     fits: tuple[Fitted, ...] = ()
-    study: Study | None = None
+    leakage: LeakageAudit | None = None
     evaluation: Evaluation | None = None
     explanation: Explanation | None = None
     curve: ThermalCurve | None = None

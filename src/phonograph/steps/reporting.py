@@ -20,6 +20,7 @@ from phonograph.sampling import failed_checks
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.labels import noise_of
 from phonograph.steps.learning_curve import learning_curve_of
+from phonograph.steps.study import study_of
 
 
 def finish(context: Context, result: RunResult, *, with_report: bool) -> RunResult:
@@ -56,7 +57,7 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any], con
         sets=result.sets,
         certificates=result.certificates,
         labels=result.labels,
-        study=result.study,
+        hyperparameters=study_of(context),
         fits=result.fits,
         evaluation=result.evaluation,
         explanations=(result.explanation,) if result.explanation else (),
@@ -82,8 +83,8 @@ def all_warnings(result: RunResult) -> Iterator[tuple[str, str]]:
     told += [("sampling", f"{', '.join(names)}: {sentence}") for sentence, names in of_sets.items()]
     told += [("sampling", sentence) for item in result.certificates for sentence in failed_checks(item)]
     sources: list[tuple[str, Any]] = [("labels", result.labels), ("graphs", result.graphs)]
-    sources += [("training", item) for item in result.fits]
-    sources += [("training", result.study), ("evaluation", result.evaluation)]
+    sources += [("training", result.leakage), *(("training", item) for item in result.fits)]
+    sources += [("evaluation", result.evaluation)]
     sources += [("explanation", result.explanation), ("thermal", result.curve)]
     told += [(room, sentence) for room, value in sources if value is not None for sentence in value.warnings]
     yield from dict.fromkeys(told)

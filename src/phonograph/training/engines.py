@@ -115,7 +115,9 @@ class StackEngine:
         masks = []
         for p, seed in zip(self.network.dropout, seeds, strict=True):
             generator = torch.Generator().manual_seed(seed)
-            masks.append(torch.empty(share.total, channels).bernoulli_(1 - p, generator=generator)[share.rows] / (1 - p))
+            masks.append(
+                torch.empty(share.total, channels).bernoulli_(1 - p, generator=generator)[share.rows] / (1 - p)
+            )
         return torch.stack(masks).to(self.flat)
 
     def pull(self, gradient: Tensor) -> None:
@@ -185,7 +187,9 @@ class ModuleEngine:
         if seeds is None:
             with torch.no_grad():
                 return self._call(batches[0])
-        if self.reduce is not None and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module.modules()):
+        if self.reduce is not None and any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.module.modules()
+        ):
             raise ConfigurationError(
                 f"{self._name}: a module of one's own with batch normalisation cannot be trained by several processes, "
                 "because each would see the moments of its own share; use GraphConvNet, or one process"

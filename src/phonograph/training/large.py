@@ -13,7 +13,17 @@ from phonograph.errors import DataError
 from phonograph.training.data import Data, input_scaling, target_scaling
 from phonograph.training.prepare import Task, describe_fit, device_of, finish
 from phonograph.training.settings import TrainingSettings
-from phonograph.types import Fitted, FloatArray, GraphModel, GraphSet, GraphSpec, InputScaling, IntArray, Progress, Split
+from phonograph.types import (
+    Fitted,
+    FloatArray,
+    GraphModel,
+    GraphSet,
+    GraphSpec,
+    InputScaling,
+    IntArray,
+    Progress,
+    Split,
+)
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from phonograph.errors import DataError, UserError, WorkerError

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from phonograph.errors import ConfigurationError, DataError
+from phonograph.models.domain import training_domain
 from phonograph.models.predict import build_network
 from phonograph.models.spec import GraphConvNet, describe
 from phonograph.training.data import Data, feature_warnings, input_scaling, select, select_joint, target_scaling
@@ -27,6 +28,7 @@ from phonograph.types import (
     Origin,
     Split,
     TargetScaling,
+    TrainingDomain,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ class Task:
         Unit of each target.
     described, fingerprint
         Settings and SHA-256 of the data, for the origin.
+    domain
+        What the training crystals were like; None: not known.
     """
 
     name: str
@@ -72,6 +76,7 @@ class Task:
     units: tuple[str, ...]
     described: Mapping[str, Any]
     fingerprint: str
+    domain: TrainingDomain | None = None
 
     @property
     def key(self) -> str:
@@ -158,6 +163,7 @@ def prepare(
         units=tuple(units) if any(units) else tuple(_unit(labels, target) for target in targets),
         described=described,
         fingerprint=data.fingerprint(),
+        domain=training_domain(data.graphs.select(data.train)),
     )
 
 
@@ -174,7 +180,11 @@ def finish(task: Task, member: Member, name: str, target: str, warnings: Sequenc
     head = task.targets.index(target)
     values = task.data.values[: task.data.n_train, head]
     lowest, highest = float(np.nanmin(values)), float(np.nanmax(values))
-    silent = [] if _spread(task, member)[head] else [f"{name} gives the same value for every training sample; it has learned nothing."]
+    silent = (
+        []
+        if _spread(task, member)[head]
+        else [f"{name} gives the same value for every training sample; it has learned nothing."]
+    )
     return Fitted(
         name=name,
         model=task.model,
@@ -191,6 +201,7 @@ def finish(task: Task, member: Member, name: str, target: str, warnings: Sequenc
         best_epoch=member.best_epoch,
         history=tuple(member.history),
         heads=task.targets if len(task.targets) > 1 else (),
+        domain=task.domain,
         warnings=(*task.data.warnings, *feature_warnings(task.data.graphs), *warnings, *silent),
         origin=Origin(
             room="training",

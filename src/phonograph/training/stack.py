@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from phonograph.errors import UserError
@@ -89,9 +88,7 @@ def _shape(job: FitJob, place: int) -> Hashable:
         return place
     if job.settings.device == "cpu" and job.model.hidden_channels * job.settings.batch_size > LARGEST_STEP:
         return place
-    settings = replace(
-        job.settings, **{name: getattr(type(job.settings)(), name) for name in OWN_SETTINGS}
-    )
+    settings = replace(job.settings, **{name: getattr(type(job.settings)(), name) for name in OWN_SETTINGS})
     parts = len(job.split.train), len(job.split.validation)
     return replace(job.model, dropout=0.0), settings, parts, max(1, len(job.heads))
 
@@ -185,9 +182,7 @@ def _task(graphs: GraphSet, labels: Labels | ArrayLike, job: FitJob) -> Task:
     )
 
 
-def _finished(
-    task: Task, member: Member, job: FitJob, problem: Sequence[str], seconds: float
-) -> TimedFit | UserError:
+def _finished(task: Task, member: Member, job: FitJob, problem: Sequence[str], seconds: float) -> TimedFit | UserError:
     try:
         return TimedFit(fitted=finish(task, member, job.name, job.target, problem), seconds=seconds)
     except UserError as error:
@@ -201,7 +196,12 @@ def _together(tasks: dict[int, Task]) -> list[list[int]]:
         data = task.data
         alike: Hashable = place
         if task.stackable:
-            alike = data.n_train, len(data.values), int(data.graphs.node_offsets[1]), max(1, task.inputs.radial_functions)
+            alike = (
+                data.n_train,
+                len(data.values),
+                int(data.graphs.node_offsets[1]),
+                max(1, task.inputs.radial_functions),
+            )
         groups.setdefault(alike, []).append(place)
     return list(groups.values())
 

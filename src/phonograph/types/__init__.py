@@ -39,9 +39,20 @@ from phonograph.types.curves import (
 from phonograph.types.datasets import Dataset
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
 from phonograph.types.labels import ARRAY_UNITS, PROPERTY_UNITS, ZERO_GAP_EV, LabelColumn, Labels, join_labels
-from phonograph.types.networks import Epoch, Fitted, InputScaling, Split, Study, StudyRow, TargetScaling
+from phonograph.types.leakage import LEAKS, Leak, LeakageAudit
+from phonograph.types.networks import (
+    Epoch,
+    Fitted,
+    InputScaling,
+    Split,
+    Study,
+    StudyRow,
+    TargetScaling,
+    TrainingDomain,
+)
 from phonograph.types.noise import NOISE_CAUSES, NoiseFloor, NoiseRow
 from phonograph.types.phonon_results import ImaginaryModes, PhononAudit, PhononProperties
+from phonograph.types.predictions import PredictedColumn, StructurePredictions
 from phonograph.types.protocols import Explainer, GraphModel, Labeller, LabelResult, Sampler
 from phonograph.types.results import (
     REFERENCES,
@@ -58,11 +69,21 @@ from phonograph.types.results import (
     ThermalCurve,
     ThermalPoint,
 )
+from phonograph.types.study import (
+    HyperparameterStudy,
+    StudyCell,
+    StudyCheck,
+    StudyEffect,
+    StudyFinal,
+    StudyShare,
+    StudyTrial,
+)
 from phonograph.types.trajectories import Trajectory, join_trajectories
 from phonograph.types.trajectory_match import displacements, first_frame, matched, require_time_step
 
 __all__ = [
     "ARRAY_UNITS",
+    "LEAKS",
     "MAX_ATOMS",
     "MIN_DISTANCE_A",
     "NOISE_CAUSES",
@@ -94,6 +115,7 @@ __all__ = [
     "GraphModel",
     "GraphSet",
     "GraphSpec",
+    "HyperparameterStudy",
     "ImaginaryModes",
     "InputScaling",
     "IntArray",
@@ -103,6 +125,8 @@ __all__ = [
     "LabelResult",
     "Labeller",
     "Labels",
+    "Leak",
+    "LeakageAudit",
     "LearningCurve",
     "Metric",
     "MetricInterval",
@@ -114,6 +138,7 @@ __all__ = [
     "PhononProperties",
     "Phonons",
     "PowerLaw",
+    "PredictedColumn",
     "Predictions",
     "Progress",
     "RenormalisationRound",
@@ -121,11 +146,19 @@ __all__ = [
     "Skill",
     "Spectrum",
     "Split",
+    "StructurePredictions",
     "Study",
+    "StudyCell",
+    "StudyCheck",
+    "StudyEffect",
+    "StudyFinal",
     "StudyRow",
+    "StudyShare",
+    "StudyTrial",
     "TargetScaling",
     "ThermalCurve",
     "ThermalPoint",
+    "TrainingDomain",
     "Trajectory",
     "array_hash",
     "crystal_hash",
