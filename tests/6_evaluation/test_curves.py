@@ -186,6 +186,16 @@ def test_networks_that_beat_no_mean_are_named() -> None:
     assert all("cannot be claimed to beat the mean" in line and "skill −1.00" in line for line in lines)
 
 
+def test_errors_at_the_noise_of_the_labels_are_told(found: LearningCurve) -> None:
+    rows = world(0.6)[0]
+    noisy = learning_curve(rows, floors={"band_gap_eV": 0.0175}).verdicts
+    told = [line for line in noisy if "noise of the labels" in line]
+    assert len(told) == 2  # the better collection, on both tests
+    assert all("200 labels of thermal" in line and "0.014 eV" in line for line in told)
+    assert not any("noise" in line for line in found.verdicts)
+    assert not any("noise" in line for line in learning_curve(rows, floors={"vbm_eV": 9.0}).verdicts)
+
+
 def test_an_empty_scope_is_left_open() -> None:
     rows, predictions, groups = world(0.6, seeds=3)
     wide = [replace(item, train_range=(-10.0, 10.0)) for item in predictions]
