@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from phonograph.errors import DataError, InputFileError
-from phonograph.evaluation import learning_curve
+from phonograph.evaluation import holm, learning_curve
 from phonograph.evaluation.curves import choose
 from phonograph.evaluation.differences import verdict
 from phonograph.evaluation.scoring import score
@@ -108,6 +108,26 @@ def test_differences_are_those_of_the_rows(found: LearningCurve) -> None:
         assert d.difference == pytest.approx(np.mean(by_hand))
         assert d.sample_low < d.difference < d.sample_high
         assert (d.seeds, d.n) == (10, 45.0)
+
+
+def test_corrected_p_is_that_of_the_whole_family(found: LearningCurve) -> None:
+    for size in SIZES:
+        for scope in ("all", "in_range_of_both"):
+            family = [d for d in found.differences if (d.size, d.scope) == (size, scope)]
+            assert [d.p_holm for d in family] == pytest.approx(holm([d.p for d in family]).tolist())
+            assert any(d.p_holm > d.p for d in family)
+
+
+def test_the_order_of_the_test_samples_does_not_matter(found: LearningCurve) -> None:
+    rows, predictions, groups = world(0.6)
+    turned = [
+        replace(p, sample_ids=p.sample_ids[::-1], truth=p.truth[::-1], prediction=p.prediction[::-1])
+        if p.trained_on == "random"
+        else p
+        for p in predictions
+    ]
+    for a, b in zip(found.differences, learning_curve(rows, turned, groups).differences, strict=True):
+        assert (a.difference, a.p) == pytest.approx((b.difference, b.p))
 
 
 def test_planted_sameness_is_not_claimed() -> None:
