@@ -164,7 +164,7 @@ def _space(item: PaperItem, number: str) -> Markup:
     colours = {name: COLOURS[name] for name in ("phonon", "random")}
     caption = (
         "Every dot is one cell. Shaded: the thermally accessible energies, up to the 99th percentile of phonon cells. "
-        "In the projection the sets overlap; what tells them apart is the energy. Energies below 0.1 meV are drawn at 0.1."
+        "In the projection the sets overlap; what tells them apart is the energy. Below 0.1 meV it is drawn at 0.1."
     )
     return join(legend(colours), figure(number, caption, *pictures, columns=2))
 
