@@ -15,6 +15,7 @@ from phonograph.cli_curves import add_curve_commands
 from phonograph.cli_forces import add_force_commands
 from phonograph.cli_labels import add_label_commands, add_label_options
 from phonograph.cli_paper import add_paper_command
+from phonograph.cli_predict import add_predict
 from phonograph.cli_study import add_study
 from phonograph.errors import ConfigurationError, UserError
 
@@ -26,7 +27,7 @@ ROOM_COMMANDS = {
     "train": "training",
     "evaluate": "evaluation",
     "explain": "explanation",
-    "predict": "thermal",
+    "thermal": "thermal",
 }
 """Command → the room it runs (with whatever earlier rooms are missing)."""
 
@@ -38,7 +39,7 @@ _HELP = {
     "train": "networks",
     "evaluate": "metrics and cross-tests",
     "explain": "edge importances",
-    "predict": "the property as a function of temperature",
+    "thermal": "the property as a function of temperature",
 }
 
 
@@ -87,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands, "run", "all eight rooms and the report; only what changed is computed again", "all")
     for number, (name, room) in enumerate(ROOM_COMMANDS.items(), start=1):
         _add_run(commands, name, f"room {number}: {_HELP[name]}", room)
+    add_predict(commands)
     _add_run(commands, "report", "report.html from what the run folder holds", "report")
     init = commands.add_parser(
         "init",

@@ -28,6 +28,9 @@ class HalvingConfig:
         minimum=0,
     )
 
+    def __post_init__(self) -> None:
+        check_options(self, "study.halving")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
@@ -128,10 +131,11 @@ def parse_study(table: Mapping[str, Any]) -> StudyConfig:
         refuse_unknown(key, refuse, "study")
     plain = {key: value for key, value in table.items() if key != "axes"}
     if "axes" not in table:
-        ranged = isinstance(table.get("search"), Mapping) and table["search"].get("ranges")
+        search = table.get("search")
+        ranged = table.get("strategy") == "optuna" and isinstance(search, Mapping) and search.get("ranges")
         return from_table(StudyConfig, plain, "study", **({"axes": {}} if ranged else {}))
     axes = table["axes"]
     if not isinstance(axes, Mapping):
         raise ConfigurationError(f"study.axes must be a table of lists; got {axes!r}")
-    check_axes(axes) if axes or not plain.get("search") else None
+    check_axes(axes)
     return from_table(StudyConfig, plain, "study", axes={name: tuple(values) for name, values in axes.items()})

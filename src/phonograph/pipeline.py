@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from phonograph.config import Config
 from phonograph.config_files import read_config
@@ -28,6 +29,8 @@ from phonograph.steps.study import study_step
 from phonograph.steps.temperature import thermal_step
 from phonograph.types import HyperparameterStudy, LearningCurve, NoiseFloor, Progress
 from phonograph.types.paper import PaperRun
+
+Result = TypeVar("Result")
 
 STEPS: Mapping[str, Callable[[Context, RunResult], RunResult]] = {
     "phonons": phonons_step,  # force constants, harmonic and renormalised
@@ -101,43 +104,6 @@ def run(
         return finish(context, _run_rooms(context, upto), with_report=upto in ("all", "report"))
 
 
-def learning_curve(
-    config: Config | str | Path,
-    output: str | Path,
-    *,
-    overrides: Sequence[str] = (),
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> LearningCurve:
-    """Measure errors against the number of labels, with whatever rooms up to the graphs are not finished.
-
-    Parameters
-    ----------
-    config, output, overrides, progress, say
-        As for :func:`run`; ``[learning_curve]`` says which sizes, seeds and tests.
-
-    Returns
-    -------
-    LearningCurve
-        Also written to ``learning_curve/`` of the run, and shown in its report.
-
-    Raises
-    ------
-    UserError
-        One sentence; finished fits are kept, and the same call continues where it was.
-    """
-    if not isinstance(config, Config):
-        config = read_config(config, overrides)
-    _check_possible(config, "graphs")
-    with open_run(Path(output)) as folder:
-        context = _standing(config, folder, progress, say)
-        result = _run_rooms(context, "graphs")
-        curve = learning_curve_step(context, result)
-        finish(context, result, with_report=False)
-    run(config, output, upto="report", progress=progress, say=say)
-    return curve
-
-
 def study(
     config: Config | str | Path,
     output: str | Path,
@@ -167,14 +133,37 @@ def study(
         config = read_config(config, overrides)
     if config.study is None:
         raise ConfigurationError("there is no study in this configuration; add a [study] table, which may be empty")
-    _check_possible(config, "graphs")
-    with open_run(Path(output)) as folder:
-        context = _standing(config, folder, progress, say)
-        result = _run_rooms(context, "graphs")
-        found = study_step(context, result)
-        finish(context, result, with_report=False)
-    run(config, output, upto="report", progress=progress, say=say)
-    return found
+    return _beside_the_rooms(study_step, config, output, progress, say)
+
+
+def learning_curve(
+    config: Config | str | Path,
+    output: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> LearningCurve:
+    """Measure errors against the number of labels, with whatever rooms up to the graphs are not finished.
+
+    Parameters
+    ----------
+    config, output, overrides, progress, say
+        As for :func:`run`; ``[learning_curve]`` says which sizes, seeds and tests.
+
+    Returns
+    -------
+    LearningCurve
+        Also written to ``learning_curve/`` of the run, and shown in its report.
+
+    Raises
+    ------
+    UserError
+        One sentence; finished fits are kept, and the same call continues where it was.
+    """
+    if not isinstance(config, Config):
+        config = read_config(config, overrides)
+    return _beside_the_rooms(learning_curve_step, config, output, progress, say)
 
 
 def paper(
@@ -212,6 +201,24 @@ def paper(
     with open_run(Path(output)) as folder:
         context = _standing(config, folder, progress, say)
         return remake(context, _run_rooms(context, "labels"), items)
+
+
+def _beside_the_rooms(
+    step: Callable[[Context, RunResult], Result],
+    config: Config,
+    output: str | Path,
+    progress: Progress | None,
+    say: Say | None,
+) -> Result:
+    """Run the rooms up to the graphs and then ``step``, and write the report anew."""
+    _check_possible(config, "graphs")
+    with open_run(Path(output)) as folder:
+        context = _standing(config, folder, progress, say)
+        result = _run_rooms(context, "graphs")
+        found = step(context, result)
+        finish(context, result, with_report=False)
+    run(config, output, upto="report", progress=progress, say=say)
+    return found
 
 
 def _run_rooms(context: Context, upto: str) -> RunResult:

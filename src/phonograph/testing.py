@@ -6,6 +6,7 @@ when all promises hold.  A :class:`typing.Protocol` checks names only; these che
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -148,7 +149,11 @@ def check_symmetry(labeller: Labeller, crystal: Crystal) -> None:
 
 
 def check_graph_model(model: GraphModel, crystal: Crystal | None = None, cutoff_A: float = 5.5, seed: int = 0) -> None:
-    """Check a network: one value per graph, batch = single, invariance, same seed → same weights."""
+    """Check a network: one finite value per graph, batch = single, invariance, same seed → same weights.
+
+    Every parameter must get a gradient.  A network whose ``build`` takes ``outputs`` (for joint targets) must give that
+    many values per graph.
+    """
     import torch
 
     from phonograph.models import fit_input_scaling
@@ -174,6 +179,21 @@ def check_graph_model(model: GraphModel, crystal: Crystal | None = None, cutoff_
         _close(together, alone, "a batch must give what single graphs give")
         moved = build_graphs(_moved(configurations), GraphSpec(cutoff_A=cutoff_A))
         _close(together, output(moved), "translation and atom order must not matter")
+        several = {"outputs": 3} if "outputs" in inspect.signature(model.build).parameters else {}
+        if several:
+            shape = tuple(model.build(features, seed, **several).eval()(make_batch(graphs, inputs)).shape)
+            assert shape == (3, 3), f"outputs=3 must give three values per graph: expected (3, 3), got {shape}"
+    _check_gradients(module, make_batch(graphs, inputs))
+
+
+def _check_gradients(module: Any, batch: Any) -> None:
+    """Check that the output depends on every parameter, and that output and gradients are finite."""
+    values = module(batch)
+    assert values.isfinite().all(), "the output must be finite"
+    values.sum().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, f"the output does not depend on {name}; it would never be trained"
+        assert parameter.grad.isfinite().all(), f"the gradient of {name} must be finite"
 
 
 def _close(found: NDArray[Any], expected: NDArray[Any], sentence: str) -> None:

@@ -37,7 +37,7 @@ def rewrite(folder, change, weights=None):
     document["weights_sha256"] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     change(document)
     content = {k: v for k, v in document.items() if k not in ("schema", "warnings", "origin", "sha256")}
-    document["sha256"] = bundle._digest(content, tuple(document["warnings"]), document["origin"])
+    document["sha256"] = bundle._digest(document["schema"], content, tuple(document["warnings"]), document["origin"])
     path.write_text(json.dumps(document))
 
 
@@ -68,7 +68,7 @@ def test_saving_twice_gives_the_same_bytes(fitted, tmp_path):
 def test_the_description_can_be_read_without_us(fitted, tmp_path):
     save_bundle(fitted, tmp_path)
     document = json.loads((tmp_path / "model.json").read_text())
-    assert document["schema"] == "phonograph-bundle-1"
+    assert document["schema"] == "phonograph-bundle-2"
     assert document["model"] == {
         "class": "GraphConvNet",
         "fields": {
@@ -90,7 +90,10 @@ def unscaled(document):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda d: d.update(schema="phonograph-bundle-99"), "schema must be 'phonograph-bundle-1'"),
+        (
+            lambda d: d.update(schema="phonograph-bundle-99"),
+            "schema must be .phonograph-bundle-2. or .phonograph-bundle-1.",
+        ),
         (lambda d: d["model"].update({"class": "os.system"}), "not a network of this program"),
         (lambda d: d["model"]["fields"].update(pooling="median"), "pooling must be one of"),
         (lambda d: d["model"]["fields"].update(layers=3), "missing or unknown entries: layers"),
@@ -104,7 +107,8 @@ def unscaled(document):
         (lambda d: d["history"]["rows"].append([1]), "every row of the history"),
         (lambda d: d.update(train_range=[1.0, 2.0, 3.0]), "train_range must be"),
         (lambda d: d.update(seed=True), "seed must be of type int"),
-        (lambda d: d.pop("unit"), "unit must be of type str"),
+        (lambda d: d.pop("unit"), "missing or unknown entries: unit"),
+        (lambda d: d.update(surprise=1), "missing or unknown entries: surprise"),
     ],
 )
 def test_bundles_that_do_not_hang_together_are_refused(fitted, tmp_path, change, words):

@@ -97,6 +97,19 @@ def test_a_planted_difference_is_claimed(found: LearningCurve) -> None:
     assert sum("beats" in line for line in found.verdicts) == 2
 
 
+def test_differences_are_those_of_the_rows(found: LearningCurve) -> None:
+    """Two routes: sample by sample from the predictions, and from the errors of the rows."""
+    errors = {(r.trained_on, r.tested_on, r.size, r.seed): r.mae for r in found.rows if r.scope == "all"}
+    for d in (item for item in found.differences if item.scope == "all"):
+        by_hand = [
+            errors[d.first, d.tested_on, d.size, seed] - errors[d.second, d.tested_on, d.size, seed]
+            for seed in range(10)
+        ]
+        assert d.difference == pytest.approx(np.mean(by_hand))
+        assert d.sample_low < d.difference < d.sample_high
+        assert (d.seeds, d.n) == (10, 45.0)
+
+
 def test_planted_sameness_is_not_claimed() -> None:
     same = learning_curve(*world(1.0))
     assert not any(d.claimed for d in same.differences if d.size == 200)

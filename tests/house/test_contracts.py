@@ -111,6 +111,51 @@ def test_a_network_that_depends_on_atom_order_is_found() -> None:
         check_graph_model(FirstAtomNet())
 
 
+class Summed:
+    """A network that breaks one promise, chosen by name."""
+
+    def __init__(self, broken: str) -> None:
+        self.broken = broken
+
+    def build(self, features: int, seed: int, outputs: int = 1):  # type: ignore[no-untyped-def]
+        import torch
+
+        broken = self.broken
+
+        class Module(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(seed)
+                    self.layer = torch.nn.Linear(features, outputs)
+                    self.unused = torch.nn.Linear(2, 2) if broken == "unused" else None
+
+            def forward(self, batch):  # type: ignore[no-untyped-def]
+                h = self.layer(batch.pool(batch.aggregate(batch.x), "mean"))
+                if broken == "batch":
+                    h = h - h.mean(dim=0) * (batch.n_graphs - 1)
+                if broken == "nan":
+                    h = torch.log(h * 0 - 1)
+                return h.squeeze(-1) if outputs == 1 else h[:, : 1 if broken == "outputs" else outputs]
+
+        return Module()
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("unused", "the output does not depend on unused"),
+        ("batch", "a batch must give what single graphs give"),
+        ("nan", "finite|relative difference nan"),
+        ("outputs", r"expected \(3, 3\), got \(3, 1\)"),
+    ],
+)
+def test_each_broken_promise_of_a_network_is_found(broken: str, words: str) -> None:
+    check_graph_model(Summed(""))
+    with pytest.raises(AssertionError, match=words):
+        check_graph_model(Summed(broken))
+
+
 @pytest.fixture(scope="module")
 def trained() -> tuple[Fitted, GraphSet]:
     """A small network and a graph to explain."""

@@ -85,7 +85,7 @@ def _pair(first: CurvePredictions, second: CurvePredictions) -> _Pair:
     return _Pair(
         sample_ids=ids,
         first=np.abs(first.prediction[shared] - truth),
-        second=np.abs(second.prediction[others] - truth),
+        second=np.abs(second.prediction[others] - second.truth[others]),
         inside=(in_range(truth, first.train_range) & in_range(truth, second.train_range)).astype(np.float64),
     )
 
@@ -164,7 +164,7 @@ def verdict(item: Difference) -> str:
     size = f"{_short(factor * abs(item.difference))} ± {_short(factor * half)} {unit}"
     if item.seeds < 2:
         return f"{item.first} against {item.second} {where}: no difference can be claimed from {seeds}"
-    tail = f"(corrected p = {_p_words(item.p_holm)} among {item.family} comparisons, {seeds})"
+    tail = f"(corrected p {_p_words(item.p_holm)} among {item.family} comparisons, {seeds})"
     if item.claimed:
         better, worse = (item.second, item.first) if item.difference > 0 else (item.first, item.second)
         return f"{better}-trained beats {worse}-trained {where} by {size} {tail}"
@@ -179,4 +179,4 @@ def _short(value: float) -> str:
 
 
 def _p_words(p: float) -> str:
-    return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
+    return f"= {p:.2g}" if p >= 1e-4 else "< 0.0001"

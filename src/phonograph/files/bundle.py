@@ -2,6 +2,9 @@
 
 ``model.json`` names the network and its fields, what an edge is, how inputs and target are scaled, the target with its
 unit, the split, the history, and the SHA-256 of the weights and of its own content, so that a changed byte is noticed.
+
+Schema 2 adds the targets of a joint network (``heads``), the number of radial functions and the training range; bundles
+of schema 1 are read for ever.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import typing
+import warnings as python_warnings
 from collections.abc import Mapping
 from dataclasses import Field, astuple, fields, is_dataclass
 from pathlib import Path
@@ -23,6 +27,7 @@ from phonograph.atomic import write_bytes
 from phonograph.errors import ConfigurationError, DataError, InputFileError
 from phonograph.files.safety import check_readable, shown
 from phonograph.files.sidecar import entry, origin_to_plain, plain, read_sidecar, write_sidecar
+from phonograph.models.features import EDGE_LAWS, raw_features
 from phonograph.models.predict import network
 from phonograph.models.spec import GraphConvNet
 from phonograph.types import (
@@ -33,14 +38,26 @@ from phonograph.types import (
     InputScaling,
     Split,
     TargetScaling,
+    TrainingDomain,
 )
 
-SCHEMA = "phonograph-bundle-1"
+SCHEMA = "phonograph-bundle-2"
+SCHEMA_1 = "phonograph-bundle-1"
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
 MAX_WEIGHTS_BYTES = 2**31
 
 MODELS: Mapping[str, type] = {"GraphConvNet": GraphConvNet}
 """Networks that a bundle may name; for any other the reader passes the object itself."""
+
+OLD_VALUES: Mapping[str, Mapping[str, Any]] = {"InputScaling": {"radial_functions": 0}, "GraphConvNet": {}}
+"""What fields meant before they existed: record → field → value, for bundles of schema 1."""
+
+_ENTRIES = frozenset(
+    "name model graph inputs scaling target unit heads trained_on train_range domain split seed best_epoch history "
+    "weights_sha256".split()
+)
+_LARGEST_SEED, _LARGEST = 2**64, 1e300
+N_FEATURES = raw_features(np.array([1])).shape[1]
 
 Record = TypeVar("Record")
 
@@ -63,7 +80,7 @@ def save_bundle(fitted: Fitted, folder: str | Path) -> None:
         fitted.warnings,
         fitted.origin,
         **content,
-        sha256=_digest(content, fitted.warnings, origin_to_plain(fitted.origin)),
+        sha256=_digest(SCHEMA, content, fitted.warnings, origin_to_plain(fitted.origin)),
     )
 
 
@@ -75,7 +92,8 @@ def load_bundle(folder: str | Path, model: GraphModel | None = None) -> Fitted:
     folder
         The bundle.
     model
-        The network's own :class:`~phonograph.types.GraphModel` object, for networks that are not this program's.
+        The network's own :class:`~phonograph.types.GraphModel` object, for networks that are not this program's: a
+        bundle holds no code, so a network of your own is loaded into the object that built it.
 
     Raises
     ------
@@ -84,15 +102,43 @@ def load_bundle(folder: str | Path, model: GraphModel | None = None) -> Fitted:
     """
     place = Path(folder)
     source = place / DESCRIPTION_FILE
-    document = read_sidecar(source, SCHEMA)
+    document = read_sidecar(source, SCHEMA, SCHEMA_1)
+    schema = str(document["schema"])
     content = {k: v for k, v in document.items() if k not in ("schema", "warnings", "origin", "sha256")}
-    if document.get("sha256") != _digest(content, document["warnings"], origin_to_plain(document["origin"])):
+    if document.get("sha256") != _digest(schema, content, document["warnings"], origin_to_plain(document["origin"])):
         raise InputFileError(f"{shown(source)} was changed after it was written; train the network again")
-    weights = _weights(place / WEIGHTS_FILE, str(content.get("weights_sha256")))
+    if schema == SCHEMA_1:
+        content = _from_schema_1(content, source)
+    odd = sorted(map(shown, _ENTRIES ^ content.keys()))
+    if odd:
+        raise InputFileError(f"{shown(source)} has missing or unknown entries: {', '.join(odd):.80}")
+    weights = _weights(place / WEIGHTS_FILE, str(content["weights_sha256"]))
     try:
-        return _fitted(content, document, weights, model, source)
+        return _checked(_fitted(content, document, weights, model, source), source)
     except (DataError, ConfigurationError) as error:
         raise InputFileError(f"{shown(source)}: {error}") from error
+
+
+def is_bundle(folder: str | Path) -> bool:
+    """Tell whether ``folder`` is one that :func:`save_bundle` wrote, whole or damaged."""
+    return any((Path(folder) / name).is_file() for name in (DESCRIPTION_FILE, WEIGHTS_FILE))
+
+
+def _from_schema_1(content: dict[str, Any], source: Path) -> dict[str, Any]:
+    """Return the entries of an old bundle as those of the present schema."""
+    newer = sorted({"heads", "domain"} & content.keys())
+    if newer:
+        raise InputFileError(f"{shown(source)} has missing or unknown entries: {', '.join(newer)}")
+    inputs, model = entry(content, "inputs", dict, source), entry(content, "model", dict, source)
+    old = OLD_VALUES["GraphConvNet"] if model.get("class") == "GraphConvNet" else {}
+    settings = {**old, **entry(model, "fields", dict, source)}
+    return {
+        **content,
+        "heads": [],
+        "domain": None,
+        "inputs": {**OLD_VALUES["InputScaling"], **inputs},
+        "model": {**model, "fields": settings},
+    }
 
 
 def _content(fitted: Fitted, weights_sha256: str) -> dict[str, Any]:
@@ -105,8 +151,10 @@ def _content(fitted: Fitted, weights_sha256: str) -> dict[str, Any]:
         "scaling": _plain(fitted.scaling),
         "target": fitted.target,
         "unit": fitted.unit,
+        "heads": list(fitted.heads),
         "trained_on": fitted.trained_on,
         "train_range": list(fitted.train_range),
+        "domain": None if fitted.domain is None else _plain(fitted.domain),
         "split": {**_plain(split), "sha256": _split_digest(split)},
         "seed": fitted.seed,
         "best_epoch": fitted.best_epoch,
@@ -133,9 +181,11 @@ def _plain(record: Any) -> dict[str, Any]:
     return {item.name: getattr(record, item.name) for item in fields(record)}
 
 
-def _digest(content: Mapping[str, Any], warnings: tuple[str, ...], origin: Mapping[str, Any]) -> str:
-    text = json.dumps([content, list(warnings), origin], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(schema: str, content: Mapping[str, Any], warnings: tuple[str, ...], origin: Mapping[str, Any]) -> str:
+    parts = [content, list(warnings), origin]
+    text = json.dumps(parts if schema == SCHEMA_1 else [schema, *parts], sort_keys=True, ensure_ascii=False)
+    # A file may hold halves of surrogate pairs; its digest is then that of no file that we wrote.
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _split_digest(split: Split) -> str:
@@ -172,7 +222,8 @@ def _fitted(
     if _split_digest(parts) != expected:
         raise InputFileError(f"{shown(source)}: the split does not match its hash; train the network again")
     history = entry(content, "history", dict, source)
-    fitted = Fitted(
+    domain = content["domain"]
+    return Fitted(
         name=entry(content, "name", str, source),
         model=_model(entry(content, "model", dict, source), model, source),
         weights=weights,
@@ -181,8 +232,10 @@ def _fitted(
         scaling=_record(TargetScaling, entry(content, "scaling", dict, source), source),
         target=entry(content, "target", str, source),
         unit=entry(content, "unit", str, source),
+        heads=_convert(content["heads"], tuple[str, ...], "heads", source),
         trained_on=entry(content, "trained_on", str, source),
-        train_range=_convert(content.get("train_range"), tuple[float, float], "train_range", source),
+        train_range=_convert(content["train_range"], tuple[float, float], "train_range", source),
+        domain=None if domain is None else _record(TrainingDomain, entry(content, "domain", dict, source), source),
         split=parts,
         seed=entry(content, "seed", int, source),
         best_epoch=entry(content, "best_epoch", int, source),
@@ -190,8 +243,48 @@ def _fitted(
         warnings=document["warnings"],
         origin=document["origin"],
     )
+
+
+def _checked(fitted: Fitted, source: Path) -> Fitted:
+    """Return a model whose parts agree with each other, or raise one sentence."""
+    inputs, features = fitted.inputs, (len(fitted.inputs.feature_min), len(fitted.inputs.feature_max))
+    wrong = next(
+        (
+            sentence
+            for sentence, holds in (
+                ("the name, target, unit and heads must be printable", _printable(fitted)),
+                (f"{features} lower and upper bounds of features must be {N_FEATURES}", features == (N_FEATURES,) * 2),
+                ("the elements must be atomic numbers from 1 to 118", all(1 <= z <= 118 for z in inputs.elements)),
+                (f"edge_law must be one of {', '.join(EDGE_LAWS)}", inputs.edge_law in EDGE_LAWS),
+                ("the bounds of distances must be 0 ≤ minimum < maximum", _ordered(inputs)),
+                ("the scale of the target must not be 0", fitted.scaling.scale != 0),
+                ("the target must be one of the heads", not fitted.heads or fitted.target in fitted.heads),
+                ("the best epoch must be one of the history", 0 <= fitted.best_epoch < max(1, len(fitted.history))),
+                ("the seed must be between 0 and 2^64", 0 <= fitted.seed < _LARGEST_SEED),
+            )
+            if not holds
+        ),
+        None,
+    )
+    if wrong is not None:
+        raise InputFileError(f"{shown(source)}: {wrong}; train the network again")
+    if type(fitted.model) in MODELS.values():
+        # Without memory for its weights first: a few bytes of JSON can name a network of many gigabytes.
+        import torch
+
+        with torch.device("meta"), python_warnings.catch_warnings():
+            python_warnings.simplefilter("ignore", UserWarning)
+            network(fitted)
     network(fitted)  # raises unless names and shapes of the weights are those of the network
     return fitted
+
+
+def _printable(fitted: Fitted) -> bool:
+    return all(text.isprintable() for text in (fitted.name, fitted.target, fitted.unit, *fitted.heads))
+
+
+def _ordered(inputs: InputScaling) -> bool:
+    return 0 <= inputs.distance_min_A < inputs.distance_max_A < np.inf
 
 
 def _model(table: Mapping[str, Any], model: GraphModel | None, source: Path) -> GraphModel:
@@ -239,8 +332,9 @@ def _convert(value: Any, hint: Any, where: str, source: Path) -> Any:
         exact = Ellipsis not in inner
         if isinstance(value, list) and (not exact or len(value) == len(inner)):
             return tuple(_convert(item, inner[0], where, source) for item in value)
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
+            return float(value)
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     raise InputFileError(f"{shown(source)}: {where} must be {hint}; got {value!r:.80}")

@@ -39,6 +39,7 @@ from phonograph.types import (
     MetricInterval,
     MetricSummary,
     Predictions,
+    Skill,
     Study,
     StudyRow,
     ThermalCurve,
@@ -87,11 +88,12 @@ class _Edge:
 
 
 def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
-    """Write ``metrics.csv``, ``predictions.csv``, ``summary.csv``, ``intervals.csv`` and ``evaluation.json``."""
+    """Write ``metrics.csv``, ``predictions.csv``, ``summary.csv``, ``skills.csv``, ``intervals.csv`` and the rest."""
     place = Path(folder)
     write_rows(place / "metrics.csv", Metric, evaluation.metrics)
     write_rows(place / "predictions.csv", _Prediction, _prediction_rows(evaluation.predictions))
     write_rows(place / "summary.csv", MetricSummary, evaluation.summary)
+    write_rows(place / "skills.csv", Skill, evaluation.skills)
     write_rows(place / "intervals.csv", MetricInterval, evaluation.intervals)
     write_sidecar(place / "evaluation.json", "phonograph.evaluation/1", evaluation.warnings, evaluation.origin)
 
@@ -108,6 +110,8 @@ def load_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
             _predictions(place, key, list(group)) for key, group in itertools.groupby(rows, key=_prediction_key)
         ),
         summary=read_rows(place / "summary.csv", MetricSummary),
+        # Runs made before there were references have none.
+        skills=read_rows(place / "skills.csv", Skill) if (place / "skills.csv").exists() else (),
         intervals=read_rows(intervals, MetricInterval) if intervals.is_file() else (),
         warnings=document["warnings"],
         origin=document["origin"],

@@ -32,8 +32,10 @@ def write_sidecar(
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_sidecar(path: str | os.PathLike[str], schema: str) -> Mapping[str, Any]:
+def read_sidecar(path: str | os.PathLike[str], *schemas: str) -> Mapping[str, Any]:
     """Read what :func:`write_sidecar` wrote; ``warnings`` is a tuple of str and ``origin`` an :class:`Origin`.
+
+    ``schemas`` are those that the caller can read, the present one first.
 
     Raises
     ------
@@ -49,9 +51,12 @@ def read_sidecar(path: str | os.PathLike[str], schema: str) -> Mapping[str, Any]
         document = read_json(source.read_bytes())
     except ValueError as error:
         raise InputFileError(f"{source} is not JSON in UTF-8: {error}; write it again") from error
-    if not isinstance(document, dict) or document.get("schema") != schema:
+    if not isinstance(document, dict) or document.get("schema") not in schemas:
         got = document.get("schema") if isinstance(document, dict) else type(document).__name__
-        raise InputFileError(f"{source}: the schema must be {schema!r}; got {got!r}; run the room that writes it again")
+        names = " or ".join(map(repr, schemas))
+        raise InputFileError(
+            f"{source}: the schema must be {names}; got {got!r:.80}; run the room that writes it again"
+        )
     warnings = entry(document, "warnings", list, source)
     if not all(isinstance(warning, str) for warning in warnings):
         raise InputFileError(f"{source}: warnings must be a list of sentences")

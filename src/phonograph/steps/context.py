@@ -18,6 +18,7 @@ from phonograph.types import (
     Fitted,
     GraphSet,
     Labels,
+    LeakageAudit,
     Phonons,
     Progress,
     ThermalCurve,
@@ -37,6 +38,7 @@ class RunResult:
     labels: Labels | None = None
     graphs: GraphSet | None = None
     fits: tuple[Fitted, ...] = ()
+    leakage: LeakageAudit | None = None
     evaluation: Evaluation | None = None
     explanation: Explanation | None = None
     curve: ThermalCurve | None = None

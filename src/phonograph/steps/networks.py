@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from phonograph.errors import DataError
-from phonograph.evaluation import cross_test
+from phonograph.evaluation import FittedReference, cross_test, fit_references
 from phonograph.explanation import explain
 from phonograph.files.bundle import load_bundle, save_bundle
 from phonograph.files.graphs import load_graphs, save_graphs
+from phonograph.files.history import save_history
 from phonograph.files.results import (
     load_evaluation,
     load_explanation,
@@ -22,6 +23,7 @@ from phonograph.files.results import (
 )
 from phonograph.graphs import build_graphs
 from phonograph.steps.context import Context, RunResult
+from phonograph.steps.leakage import audit_splits, load_audit
 from phonograph.tables import to_table
 from phonograph.training import FitJob, combine_splits, fit_many, make_split
 from phonograph.types import (
@@ -32,6 +34,7 @@ from phonograph.types import (
     Fitted,
     GraphSet,
     Labels,
+    LeakageAudit,
     Split,
     join_graphs,
 )
@@ -63,7 +66,9 @@ def training_step(context: Context, result: RunResult) -> RunResult:
     config = context.config
     graphs, labels = _needed(result)
 
-    def make(folder: Path) -> tuple[Fitted, ...]:
+    def make(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...]]:
+        by_collection = splits(context, result.sets).values()
+        audit = audit_splits(folder, graphs, result.sets, by_collection, config.training.allow)
         jobs = _jobs(context, result.sets, folder)
         fits = fit_many(
             graphs,
@@ -71,17 +76,18 @@ def training_step(context: Context, result: RunResult) -> RunResult:
             jobs,
             workers=context.workers,
             progress=context.progress,
-            on_result=lambda fitted: save_bundle(fitted, folder / fitted.name),
+            on_result=lambda fitted: _save(fitted, folder / fitted.name),
         )
         # A finished model is in its bundle; its checkpoint has served its purpose.
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        return fits
+        return audit, fits
 
-    def load(folder: Path) -> tuple[Fitted, ...]:
+    def load(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...]]:
         names = [job.name for job in _jobs(context, result.sets, folder)]
-        return tuple(load_bundle(folder / name, model=config.training.model) for name in names)
+        fits = tuple(load_bundle(folder / name, model=config.training.model) for name in names)
+        return load_audit(folder, config.training.allow), fits
 
-    fits = context.folder.room(
+    audit, fits = context.folder.room(
         "training",
         {"training": to_table(config.training), "collections": to_table(config.collections), "seed": config.seed},
         after=["labels", "graphs"],
@@ -89,7 +95,12 @@ def training_step(context: Context, result: RunResult) -> RunResult:
         make=make,
         load=load,
     )
-    return replace(result, fits=fits)
+    return replace(result, leakage=audit, fits=fits)
+
+
+def _save(fitted: Fitted, folder: Path) -> None:
+    save_bundle(fitted, folder)
+    save_history(fitted, folder)
 
 
 def _needed(result: RunResult) -> tuple[GraphSet, Labels]:
@@ -129,6 +140,7 @@ def _jobs(context: Context, sets: tuple[Configurations, ...], folder: Path) -> l
                         settings=training.settings,
                         trained_on=collection,
                         seed=seed,
+                        heads=training.targets if training.joint and len(training.targets) > 1 else (),
                         checkpoint=folder / CHECKPOINTS / f"{name}.safetensors",
                     )
                 )
@@ -142,10 +154,15 @@ def evaluation_step(context: Context, result: RunResult) -> RunResult:
 
     def make(folder: Path) -> Evaluation:
         collections, skipped = _test_collections(context, result, graphs)
-        evaluation = cross_test(result.fits, collections, labels, progress=context.progress)
-        if config.evaluation.paper_filter:
-            save_evaluation(cross_test(result.fits, collections, labels, paper_filter=True), folder / "paper_filter")
-        evaluation = replace(evaluation, warnings=(*evaluation.warnings, *skipped))
+        asked = config.evaluation
+        references, without = fit_references(
+            asked.references, result.fits, result.sets, labels, asked.soap, workers=context.workers
+        )
+        judged: tuple[Fitted | FittedReference, ...] = (*result.fits, *references)
+        evaluation = cross_test(judged, collections, labels, progress=context.progress)
+        if asked.paper_filter:
+            save_evaluation(cross_test(judged, collections, labels, paper_filter=True), folder / "paper_filter")
+        evaluation = replace(evaluation, warnings=(*evaluation.warnings, *without, *skipped))
         save_evaluation(evaluation, folder)
         return evaluation
 

@@ -83,7 +83,7 @@ def all_warnings(result: RunResult) -> Iterator[tuple[str, str]]:
     told += [("sampling", f"{', '.join(names)}: {sentence}") for sentence, names in of_sets.items()]
     told += [("sampling", sentence) for item in result.certificates for sentence in failed_checks(item)]
     sources: list[tuple[str, Any]] = [("labels", result.labels), ("graphs", result.graphs)]
-    sources += [("training", item) for item in result.fits]
+    sources += [("training", result.leakage), *(("training", item) for item in result.fits)]
     sources += [("evaluation", result.evaluation)]
     sources += [("explanation", result.explanation), ("thermal", result.curve)]
     told += [(room, sentence) for room, value in sources if value is not None for sentence in value.warnings]

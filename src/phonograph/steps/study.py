@@ -199,7 +199,7 @@ def study_step(context: Context, result: RunResult) -> HyperparameterStudy:
         for target in bench.targets:
             values, stood_in = _as_array(bench, target, axes)
             effects += main_effects(target, axes, values)
-            shares += variance_shares(target, axes, values, seed=context.seed("study"))
+            shares += variance_shares(target, axes, values)
             if stood_in:
                 bench.warnings[
                     f"{target}: {stood_in} of {values.size} networks of the grid failed; in the effects each counts as "

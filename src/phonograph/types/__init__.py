@@ -39,11 +39,24 @@ from phonograph.types.curves import (
 from phonograph.types.datasets import Dataset
 from phonograph.types.graphs import GraphSet, GraphSpec, join_graphs
 from phonograph.types.labels import ARRAY_UNITS, PROPERTY_UNITS, ZERO_GAP_EV, LabelColumn, Labels, join_labels
-from phonograph.types.networks import Epoch, Fitted, InputScaling, Split, Study, StudyRow, TargetScaling
+from phonograph.types.leakage import LEAKS, Leak, LeakageAudit
+from phonograph.types.networks import (
+    Epoch,
+    Fitted,
+    InputScaling,
+    Split,
+    Study,
+    StudyRow,
+    TargetScaling,
+    TrainingDomain,
+)
 from phonograph.types.noise import NOISE_CAUSES, NoiseFloor, NoiseRow
 from phonograph.types.phonon_results import ImaginaryModes, PhononAudit, PhononProperties
+from phonograph.types.predictions import PredictedColumn, StructurePredictions
 from phonograph.types.protocols import Explainer, GraphModel, Labeller, LabelResult, Sampler
 from phonograph.types.results import (
+    REFERENCES,
+    TRIVIAL_REFERENCES,
     BondImportance,
     Evaluation,
     Explanation,
@@ -52,6 +65,7 @@ from phonograph.types.results import (
     MetricInterval,
     MetricSummary,
     Predictions,
+    Skill,
     ThermalCurve,
     ThermalPoint,
 )
@@ -69,10 +83,13 @@ from phonograph.types.trajectory_match import displacements, first_frame, matche
 
 __all__ = [
     "ARRAY_UNITS",
+    "LEAKS",
     "MAX_ATOMS",
     "MIN_DISTANCE_A",
     "NOISE_CAUSES",
     "PROPERTY_UNITS",
+    "REFERENCES",
+    "TRIVIAL_REFERENCES",
     "ZERO_GAP_EV",
     "Bands",
     "BondImportance",
@@ -108,6 +125,8 @@ __all__ = [
     "LabelResult",
     "Labeller",
     "Labels",
+    "Leak",
+    "LeakageAudit",
     "LearningCurve",
     "Metric",
     "MetricInterval",
@@ -119,12 +138,15 @@ __all__ = [
     "PhononProperties",
     "Phonons",
     "PowerLaw",
+    "PredictedColumn",
     "Predictions",
     "Progress",
     "RenormalisationRound",
     "Sampler",
+    "Skill",
     "Spectrum",
     "Split",
+    "StructurePredictions",
     "Study",
     "StudyCell",
     "StudyCheck",
@@ -136,6 +158,7 @@ __all__ = [
     "TargetScaling",
     "ThermalCurve",
     "ThermalPoint",
+    "TrainingDomain",
     "Trajectory",
     "array_hash",
     "crystal_hash",

@@ -41,7 +41,8 @@ class InputScaling:
 
     ``edge_law`` is ``"minmax"`` (paper: (d − d_min)/(d_max − d_min)), ``"fixed"`` (the same with typed bounds),
     ``"cosine"`` (½(1 + cos πd/r_c), decaying) or ``"radial"`` (``radial_functions`` weights per edge).
-    ``elements`` lists the atomic numbers seen in training; others are refused at prediction.
+    ``node_features`` is the table of element properties, ``"elements"`` or ``"paper-code"``.  ``elements`` lists the
+    atomic numbers seen in training; others are refused at prediction.
     """
 
     edge_law: str
@@ -51,6 +52,7 @@ class InputScaling:
     feature_max: tuple[float, ...]
     elements: tuple[int, ...]
     radial_functions: int = 0
+    node_features: str = "elements"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,38 @@ class TargetScaling:
     kind: str
     shift: float
     scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingDomain:
+    """What the training crystals were like, so that a prediction can say where it leaves them.
+
+    Attributes
+    ----------
+    elements
+        Atomic numbers, ascending.
+    fraction_min, fraction_max
+        Smallest and largest atomic fraction of each element.
+    neighbours_min, neighbours_max
+        Smallest and largest mean number of edges per atom: how dense the crystals are.
+    shortest_A
+        Shortest distance of each pair of elements, Å, pairs in the order (0, 0), (0, 1), …, (1, 1), …; the cutoff for
+        pairs that never came within it.
+    """
+
+    elements: tuple[int, ...]
+    fraction_min: tuple[float, ...]
+    fraction_max: tuple[float, ...]
+    neighbours_min: float
+    neighbours_max: float
+    shortest_A: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.elements)
+        expected = (count, count, count * (count + 1) // 2)
+        got = (len(self.fraction_min), len(self.fraction_max), len(self.shortest_A))
+        if got != expected:
+            raise DataError(f"the training range of {count} elements must have {expected} entries; got {got}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +128,8 @@ class Fitted:
     heads
         Targets of a network that gives several values at once, in the order of its outputs; ``target`` is one of them.
         Empty: the network gives this target alone.
+    domain
+        What the training crystals were like; None in models that were saved before it was recorded.
     """
 
     name: str
@@ -111,6 +147,7 @@ class Fitted:
     best_epoch: int
     history: tuple[Epoch, ...]
     heads: tuple[str, ...] = ()
+    domain: TrainingDomain | None = None
     warnings: tuple[str, ...] = ()
     origin: Origin = field(default_factory=lambda: Origin(room="training"))
 

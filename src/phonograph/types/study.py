@@ -99,7 +99,7 @@ class StudyShare:
     """Share of the variance of log₁₀ MAE over the grid that an axis, or a pair of axes beyond both, explains.
 
     ``axis`` is one name, or two joined by `` × ``; ``rest`` is what more than two axes do together.  ``low`` and
-    ``high``: 95 % interval of a bootstrap over seeds; NaN for fewer than three.
+    ``high``: 95 % interval of a jackknife over seeds; NaN for fewer than three.
     """
 
     target: str

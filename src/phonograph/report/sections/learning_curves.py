@@ -270,8 +270,9 @@ def _over_hours(chart: Chart, learned: Learned, trained_on: str, tested_on: str)
     found = [p for p in learned.of(trained_on, tested_on) if p.mae > 0 and p.label_core_hours > 0]
     x = np.array([p.label_core_hours for p in found])
     y = factor * np.array([p.mae for p in found])
-    chart.line(x, y, learned.colours[trained_on], width=1.3, opacity=0.8)
-    chart.dots(x, y, learned.colours[trained_on], radius=3.4)
+    matched = is_matched(trained_on)
+    chart.line(x, y, learned.colours[trained_on], width=1.3, opacity=0.8, dash="5 3" if matched else "")
+    chart.dots(x, y, learned.colours[trained_on], radius=3.4, hollow=matched)
 
 
 def _differences(learned: Learned, number_: str) -> Markup | None:
