@@ -184,8 +184,9 @@ def _item(run: PaperRun, item: PaperItem) -> Section:
 
 
 def _command(run: PaperRun, key: str) -> str:
-    command = run.command.partition(" --items")[0]
-    return f"{command} --items {key}"
+    if run.command.startswith("pg."):
+        return f'{run.command.removesuffix(")")}, items=["{key}"])'
+    return f"{run.command} --items {key}"
 
 
 _WORDS = {

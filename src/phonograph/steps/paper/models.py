@@ -94,10 +94,10 @@ def implied_spread(rmse: float, r2: float) -> float:
     return rmse / math.sqrt(1.0 - r2)
 
 
-def best_networks(judged: Judged, networks: Mapping[str, str]) -> PaperItem:
+def best_networks(judged: Judged, networks: Mapping[str, str], splits: str = "each with its own split") -> PaperItem:
     """Return Table 1: MAE, RMSE and R² of the best network of each target on train, validation and test part.
 
-    ``networks`` says in words which network of each target it is.
+    ``networks`` says in words which network of each target it is, ``splits`` what the seeds share.
     """
     if not judged.targets:
         raise DataError("none of the paper's targets was trained; name them in paper.targets")
@@ -116,8 +116,8 @@ def best_networks(judged: Judged, networks: Mapping[str, str]) -> PaperItem:
         title="Best models",
         comparisons=tuple(comparisons),
         sentences=(
-            f"Trained on phonon and random cells together, {plural(len(judged.seeds), 'seed')}, each with its own "
-            f"split. {'; '.join(told)}.",
+            f"Trained on phonon and random cells together, {plural(len(judged.seeds), 'seed')}, {splits}.",
+            *([f"{'; '.join(told)}."] if told else []),
             "The paper's text calls R² a squared Pearson coefficient, the authors' scripts compute the coefficient of "
             "determination: ours agrees where either of the two does. Errors in eV or GPa are compared where the "
             f"labels spread alike (within a factor of {LIKE_SPREAD:g}); the paper's spread follows from its RMSE and "
