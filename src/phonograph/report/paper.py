@@ -112,8 +112,8 @@ def _summary(run: PaperRun, items: Sequence[PaperItem]) -> Section:
     for item in items:
         shown = [line for line in item.comparisons if line.headline] or list(item.comparisons)
         for place, line in enumerate(shown):
-            link = tag("a", NAMES[item.key], href=f"#{item.key}") if place == 0 else ""
-            rows.append([link, *_cells(line)])
+            link = tag("a", NAMES[item.key], href=f"#{item.key}") if place == 0 else None
+            rows.append([tag("td", link, class_="w keep"), *_cells(line)])
     lead = f"{plural(len(items), 'figure or table', 'figures and tables')} remade; the main statements of each."
     return Section(
         key="summary",
@@ -145,20 +145,21 @@ def _cells(line: Comparison, *, full: bool = False) -> list[Content]:
     return [
         tag("td", sentence_case(line.what), class_="w wrap"),
         tag("td", *said, class_="w wrap"),
-        _ours(line),
+        tag("td", _ours(line), class_="w keep"),
         tag("td", f"{count} {line.n_of}" if line.n else "–", class_="w few"),
         tag("td", verdict, class_="w wrap more"),
     ]
 
 
-def _ours(line: Comparison) -> str:
+def _ours(line: Comparison) -> Markup:
+    """Return our number and, below it, its interval."""
     shown = percent if line.unit == "" and "share of" in line.what else number
     if not math.isfinite(line.value):
-        return "–"
-    words = shown(line.value)
+        return join("–")
+    bounds = None
     if math.isfinite(line.low) and line.high > line.low:
-        words = f"{words} [{shown(line.low)}, {shown(line.high)}]"
-    return f"{words} {line.unit}".rstrip()
+        bounds = tag("span", f"[{shown(line.low)}, {shown(line.high)}]", class_="aside")
+    return join(f"{shown(line.value)} {line.unit}".rstrip(), bounds)
 
 
 def _item(run: PaperRun, item: PaperItem) -> Section:
