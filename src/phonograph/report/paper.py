@@ -130,7 +130,7 @@ def _summary(run: PaperRun, items: Sequence[PaperItem]) -> Section:
     )
 
 
-_HEAD = ("statement", "published", "ours [95 %]", "n", "verdict")
+_HEAD = ("statement", "published", "ours [95\u00a0%]", "n", "verdict")
 
 
 def _cells(line: Comparison, *, full: bool = False) -> list[Content]:

@@ -246,7 +246,7 @@ def phonon_and_dynamics(curves: Curves) -> PaperItem:
     own, n = curves.paired((MD, MD, size), (PHONON, PHONON, size), "mae")
     mae, _ = curves.paired((MD, PHONON, size), (PHONON, MD, size), "mae")
     r2, _ = curves.paired((PHONON, MD, size), (MD, PHONON, size), "r2")
-    rows = [
+    rows: list[tuple[str | float, ...]] = [
         (
             trained,
             tested,
