@@ -38,7 +38,8 @@ def save_item(item: PaperItem, folder: str | os.PathLike[str]) -> None:
     """Write one item, each file atomically."""
     place = Path(folder)
     with replacing(place / ARRAYS) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **dict(item.arrays))
+        arrays: dict[str, Any] = dict(item.arrays)
+        np.savez_compressed(stream, **arrays)
     write_sidecar(place / ITEM, SCHEMA, item.warnings, Origin(room="paper"), **_content(item))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from phonograph.report.markup import Content, Markup, bullets, fold, join, parag
 from phonograph.report.outline import Section
 from phonograph.report.page import html_document
 from phonograph.report.paper_figures import paper_figure
-from phonograph.report.words import number, percent, plural, sentence_case
+from phonograph.report.words import listed, number, percent, plural, sentence_case
 from phonograph.types.paper import (
     AGREES,
     DISAGREES,
@@ -101,7 +102,7 @@ def _header(run: PaperRun) -> Markup:
         tag("h1", run.title),
         tag("p", f"Data: {run.data}.", class_="subtitle"),
         tag("div", tiles, class_="tiles four"),
-        paragraph(CITATION, class_="quiet"),
+        paragraph(CITATION, class_="quiet cite"),
         id="top",
     )
 
@@ -111,8 +112,8 @@ def _summary(run: PaperRun, items: Sequence[PaperItem]) -> Section:
     for item in items:
         shown = [line for line in item.comparisons if line.headline] or list(item.comparisons)
         for place, line in enumerate(shown):
-            link = tag("a", NAMES[item.key], href=f"#{item.key}") if place == 0 else ""
-            rows.append([link, *_cells(line)])
+            link = tag("a", NAMES[item.key], href=f"#{item.key}") if place == 0 else None
+            rows.append([tag("td", link, class_="w keep"), *_cells(line)])
     lead = f"{plural(len(items), 'figure or table', 'figures and tables')} remade; the main statements of each."
     return Section(
         key="summary",
@@ -129,38 +130,42 @@ def _summary(run: PaperRun, items: Sequence[PaperItem]) -> Section:
     )
 
 
-_HEAD = ("statement", "published", "ours [95 %]", "n", "verdict")
+_HEAD = ("statement", "published", "ours [95\u00a0%]", "n", "verdict")
 
 
-def _cells(line: Comparison) -> list[Content]:
+def _cells(line: Comparison, *, full: bool = False) -> list[Content]:
+    """Return the cells of one statement; ``full`` adds where it stands and the rule."""
+    said = line.published, tag("span", line.where, class_="aside") if full else None
     verdict = join(
-        tag("b", line.verdict, class_=_CLASSES.get(line.verdict, "quiet")), f": {line.reason}" if line.reason else ""
+        tag("b", line.verdict, class_=_CLASSES.get(line.verdict, "quiet")),
+        f": {line.reason}" if line.reason else None,
+        tag("span", f"rule: {line.rule}", class_="aside") if full and line.rule != "none" else None,
     )
+    count = f"{line.n:,}".replace(",", "\u202f")
     return [
         tag("td", sentence_case(line.what), class_="w wrap"),
-        tag("td", line.published, class_="w wrap"),
-        _ours(line),
-        f"{line.n:,} {line.n_of}".replace(",", "\u202f") if line.n else "–",
-        tag("td", verdict, class_="w wrap"),
+        tag("td", *said, class_="w wrap"),
+        tag("td", _ours(line), class_="w keep"),
+        tag("td", f"{count} {line.n_of}" if line.n else "–", class_="w few"),
+        tag("td", verdict, class_="w wrap more"),
     ]
 
 
-def _ours(line: Comparison) -> str:
-    share = line.unit == "" and line.what.startswith("share")
-    shown = percent if share else number
-    if line.value != line.value:
-        return "–"
-    words = shown(line.value)
-    if line.low == line.low and line.high > line.low:
-        words = f"{words} [{shown(line.low)}, {shown(line.high)}]"
-    return f"{words} {line.unit}".rstrip()
+def _ours(line: Comparison) -> Markup:
+    """Return our number and, below it, its interval."""
+    shown = percent if line.unit == "" and "share of" in line.what else number
+    if not math.isfinite(line.value):
+        return join("–")
+    bounds = None
+    if math.isfinite(line.low) and line.high > line.low:
+        bounds = tag("span", f"[{shown(line.low)}, {shown(line.high)}]", class_="aside")
+    return join(f"{shown(line.value)} {line.unit}".rstrip(), bounds)
 
 
 def _item(run: PaperRun, item: PaperItem) -> Section:
     name = NAMES[item.key]
     figure_ = paper_figure(item, name.removeprefix("Figure "))
-    rows = [[*_cells(line), line.rule, line.where] for line in item.comparisons]
-    rules = table([*_HEAD, "rule", "where in the paper"], _wrapped(rows), words=7)
+    rules = table(_HEAD, [_cells(line, full=True) for line in item.comparisons], words=5)
     seeds = f"{plural(len(item.seeds), 'seed')}: {', '.join(map(str, item.seeds))}" if item.seeds else "no seed"
     took = run.seconds.get(item.key)
     made = f"Remade by {_command(run, item.key)} ({seeds}" + (f"; {took:.0f} s)." if took is not None else ").")
@@ -179,25 +184,31 @@ def _item(run: PaperRun, item: PaperItem) -> Section:
     )
 
 
-def _wrapped(rows: Sequence[Sequence[Content]]) -> list[list[Content]]:
-    return [[*row[:-2], *(tag("td", cell, class_="w wrap quiet") for cell in row[-2:])] for row in rows]
-
-
 def _command(run: PaperRun, key: str) -> str:
-    command = run.command.partition(" --items")[0]
-    return f"{command} --items {key}"
+    if run.command.startswith("pg."):
+        return f'{run.command.removesuffix(")")}, items=["{key}"])'
+    return f"{run.command} --items {key}"
+
+
+_WORDS = {
+    AGREES: ("agrees", "agree"),
+    DISAGREES: ("disagrees", "disagree"),
+    UNDECIDED: ("is undecided", "are undecided"),
+    NOT_COMPARABLE: ("cannot be compared", "cannot be compared"),
+}
 
 
 def _lead(item: PaperItem) -> str:
     found = Counter(line.verdict for line in item.comparisons)
-    words = ", ".join(f"{count} {verdict}" for verdict in VERDICTS if (count := found[verdict]))
-    against = [line for line in item.comparisons if line.verdict == DISAGREES]
-    if not item.comparisons:
+    if not found:
         return "The paper states nothing about it that could be compared."
+    words = listed(f"{count} {_WORDS[verdict][count > 1]}" for verdict in VERDICTS if (count := found[verdict]))
+    told = f"Of {plural(len(item.comparisons), 'statement')}, {words}."
+    against = [line for line in item.comparisons if line.verdict == DISAGREES]
     if not against:
-        return f"Of {plural(len(item.comparisons), 'statement')}: {words}."
+        return told
     first = next((line for line in against if line.headline), against[0])
-    return f"Of {plural(len(item.comparisons), 'statement')}: {words}. {sentence_case(first.what)}: {first.reason}."
+    return f"{told} {sentence_case(first.what)}: {first.reason}."
 
 
 def _table(found: PaperTable) -> Markup:

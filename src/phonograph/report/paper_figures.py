@@ -73,7 +73,7 @@ def _gap_and_amplitude(item: PaperItem, number: str) -> Markup:
     means = [float(found.mean()) for found in chosen]
     chart.line(steps, means, "currentColor", width=1.4)
     chart.error_bars(steps, means, [float(found.std()) for found in chosen], "currentColor")
-    caption = "Gap of every random cell, beside its amplitude; black: mean ± standard deviation at each amplitude."
+    caption = "Gap of every random cell, beside its amplitude; line: mean ± standard deviation at each amplitude."
     return figure(number, caption, chart.render("Band gap against amplitude"))
 
 
@@ -164,7 +164,7 @@ def _space(item: PaperItem, number: str) -> Markup:
     colours = {name: COLOURS[name] for name in ("phonon", "random")}
     caption = (
         "Every dot is one cell. Shaded: the thermally accessible energies, up to the 99th percentile of phonon cells. "
-        "In the projection the sets overlap; what tells them apart is the energy. Energies below 0.1 meV are drawn at 0.1."
+        "In the projection the sets overlap; what tells them apart is the energy. Below 0.1 meV it is drawn at 0.1."
     )
     return join(legend(colours), figure(number, caption, *pictures, columns=2))
 
@@ -261,9 +261,9 @@ def _curves(item: PaperItem, number: str) -> Markup:
 def _curve(chart: Chart, found: FloatArray, colour: str) -> None:
     size, value, low, high = found.T
     known = np.isfinite(low)
-    inside = [np.clip(bound[known], chart.y.low, chart.y.high) for bound in (low, high)]
+    below, above = (np.clip(bound[known], chart.y.low, chart.y.high) for bound in (low, high))
     if known.sum() > 1:
-        chart.band(size[known], *inside, colour)
+        chart.band(size[known], below, above, colour)
     shown = np.where((value >= chart.y.low) & (value <= chart.y.high), value, np.nan)
     chart.line(size, shown, colour, width=1.8)
     chart.dots(size, shown, colour, radius=2.6)

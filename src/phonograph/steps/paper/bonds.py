@@ -127,7 +127,7 @@ def _short(found: Interval) -> str:
 def _comparisons(good: Pairs, poor: Pairs) -> list[Comparison]:
     threshold, words = PAPER_THRESHOLD, f"above {PAPER_THRESHOLD}"
     if (good.importance > threshold).sum() < FEWEST_TOP:
-        threshold, words = float(np.quantile(good.importance, 1 - TOP_SHARE)), f"the highest {percent(TOP_SHARE)}"
+        threshold, words = float(np.quantile(good.importance, 1 - TOP_SHARE)), f"the highest {100 * TOP_SHARE:g} %"
     top = good.pairs[good.importance >= threshold]
     predominant = share(int((top == KEY_PAIR).sum()), len(top))
     others = [pair for pair in good.names if pair != KEY_PAIR]

@@ -11,7 +11,7 @@ from phonograph.errors import DataError
 from phonograph.evaluation import corrected_t, overlap_ratio
 from phonograph.report.words import fixed, number, plural
 from phonograph.steps.paper.data import COMBINED, MD, PHONON, RANDOM
-from phonograph.steps.paper.models import LIKE_SPREAD
+from phonograph.steps.paper.models import LIKE_SPREAD, at_most_one
 from phonograph.steps.paper.published import STATEMENTS
 from phonograph.steps.paper.verdicts import with_bound, with_number, without
 from phonograph.types import CurveRow, FloatArray
@@ -71,7 +71,8 @@ class Curves:
     def mean(self, trained: str, tested: str, size: int, metric: str) -> Interval:
         """Return the mean over seeds with the interval of the corrected t."""
         cell = self.cell(trained, tested, size)
-        return corrected_t([getattr(row, metric) for row in cell.values()], _ratio(cell)).interval
+        found = corrected_t([getattr(row, metric) for row in cell.values()], _ratio(cell)).interval
+        return at_most_one(metric, found)
 
     def paired(
         self,
@@ -171,7 +172,7 @@ def _own_mae(curves: Curves, part: str, size: int, n: int) -> Comparison:
     if max(ours / theirs, theirs / ours) <= LIKE_SPREAD:
         return with_number(key, mae, n=n, n_of="seeds", headline=True)
     reason = (
-        f"gaps spread by {number(ours, 2)} eV here and about {number(theirs, 2)} in the paper; in units of the spread "
+        f"the gaps spread {number(ours / theirs, 2)} times as wide here; in units of their spread "
         f"{fixed(mae.value / ours, 2)} here, {fixed(published / theirs, 2)} there"
     )
     return without(key, reason, ours=mae, n=n, n_of="seeds", unit="eV", headline=True)
@@ -245,7 +246,7 @@ def phonon_and_dynamics(curves: Curves) -> PaperItem:
     own, n = curves.paired((MD, MD, size), (PHONON, PHONON, size), "mae")
     mae, _ = curves.paired((MD, PHONON, size), (PHONON, MD, size), "mae")
     r2, _ = curves.paired((PHONON, MD, size), (MD, PHONON, size), "r2")
-    rows = [
+    rows: list[tuple[str | float, ...]] = [
         (
             trained,
             tested,

@@ -28,9 +28,10 @@ class Overlap:
 def overlap(first: FloatArray, second: FloatArray, seed: int) -> Overlap:
     """Return the overlap η = Σ_b min(p_b, q_b) of two histograms, 1 for one law and 0 for laws that never meet.
 
-    Two finite samples of one law overlap less than fully, by η₀; it is measured by dealing all groups out anew
-    (:data:`PERMUTATIONS` times), and η/η₀ is returned.  The interval is that of :data:`DRAWS` resamples of the groups,
-    about this value.
+    Two finite samples of one law overlap by η₀ < 1; it is measured by dealing all groups out anew
+    (:data:`PERMUTATIONS` times).  What sets them apart by chance adds in quadrature to what does so by law, so that
+    1 − √((1 − η)² − (1 − η₀)²) is returned, 1 where η ≥ η₀.  The interval is that of :data:`DRAWS` resamples of the
+    groups about η, taken through the same formula with the 95 % range of η₀.
 
     Parameters
     ----------
@@ -54,7 +55,9 @@ def overlap(first: FloatArray, second: FloatArray, seed: int) -> Overlap:
         group_counts(len(second), DRAWS, seed + 1).astype(np.float64) @ second,
     )
     low, high = np.quantile(draws - draws.mean(), (0.025, 0.975))
-    low, value, high = np.clip((np.array([low, 0.0, high]) + found) / ceiling, 0.0, 1.0)
+    apart = np.clip(1.0 - (found + np.array([low, 0.0, high])), 0.0, 1.0)
+    chance = 1.0 - np.array([np.quantile(dealt, 0.975), ceiling, np.quantile(dealt, 0.025)])
+    low, value, high = 1.0 - np.sqrt(np.maximum(apart**2 - chance**2, 0.0))
     interval = Interval(value=float(value), low=float(low), high=float(high))
     return Overlap(interval=interval, raw=found, ceiling=ceiling)
 
@@ -93,27 +96,36 @@ def distances(
     KS = max|F − G|; W₁ = ∫|F − G|dx in the unit of the values.  Percentile intervals of 200 resamples of groups; both
     are a little above zero also for samples of one law.
     """
-    from scipy.stats import ks_2samp, wasserstein_distance
-
-    def both(a: FloatArray, b: FloatArray) -> tuple[float, float]:
-        return float(ks_2samp(a, b, method="asymp").statistic), float(wasserstein_distance(a, b))
-
     generator = stream(seed, "paper", "distances")
     members = [_members(names) for names in groups]
     draws = []
     for _ in range(200):
         chosen = [
-            sample[np.concatenate([own[k] for k in generator.integers(len(own), size=len(own))])]
+            sample[_drawn(own, generator.integers(len(own), size=len(own)))]
             for sample, own in zip((first, second), members, strict=True)
         ]
-        draws.append(both(chosen[0], chosen[1]))
+        draws.append(_apart(chosen[0], chosen[1]))
     low, high = np.quantile(draws, (0.025, 0.975), axis=0)
-    values = both(first, second)
+    values = _apart(first, second)
     intervals = [
         Interval(value=v, low=float(min(a, v)), high=float(max(b, v)))
         for v, a, b in zip(values, low, high, strict=True)
     ]
     return intervals[0], intervals[1]
+
+
+def _apart(first: FloatArray, second: FloatArray) -> tuple[float, float]:
+    at = np.sort(np.concatenate([first, second]))
+    steps = [np.searchsorted(np.sort(sample), at, side="right") / len(sample) for sample in (first, second)]
+    gap = np.abs(steps[0] - steps[1])
+    return float(gap.max()), float((gap[:-1] * np.diff(at)).sum())
+
+
+def _drawn(members: Sequence[np.ndarray], chosen: np.ndarray) -> np.ndarray:
+    """Return the samples of the groups that were drawn."""
+    if all(len(own) == 1 for own in members):
+        return np.concatenate(members)[chosen]
+    return np.concatenate([members[place] for place in chosen])
 
 
 def _members(groups: Sequence[str]) -> list[np.ndarray]:
@@ -140,7 +152,8 @@ def correlation(x: FloatArray, y: FloatArray, groups: Sequence[str], seed: int) 
         n, sx, sy, xx, yy, xy = np.moveaxis(sums, -1, 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = np.sqrt(np.maximum(xx - sx**2 / n, 0.0) * np.maximum(yy - sy**2 / n, 0.0))
-            return np.where(spread > 0, (xy - sx * sy / n) / spread, np.nan)
+            return np.where(spread > 0, (xy - sx * sy / n) / spread, np.nan)[..., None]
 
     a, b = x - x.mean(), y - y.mean()
-    return bca(group_sums(np.stack([np.ones_like(a), a, b, a**2, b**2, a * b], axis=1), groups), r, seed=seed)
+    sums = group_sums(np.stack([np.ones_like(a), a, b, a**2, b**2, a * b], axis=1), groups)
+    return bca(sums, r, seed=seed)[0]

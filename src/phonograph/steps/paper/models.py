@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from phonograph.errors import DataError
 from phonograph.evaluation import corrected_t, metric_intervals, overlap_ratio
 from phonograph.evaluation.bootstrap import METRICS
-from phonograph.report.words import fixed, number, plural
+from phonograph.report.words import fixed, number, plural, sentence_case
 from phonograph.steps.paper.published import TABLE_1, TARGETS, UNITS, WORDS
 from phonograph.steps.paper.verdicts import with_bound, with_number, without
 from phonograph.types import CurvePredictions, CurveRow, FloatArray
@@ -58,9 +59,9 @@ class Judged:
         if len(lines) == 1:
             item = self.pairs(target, part)[0]
             names = [self.groups.get(sample, sample) for sample in item.sample_ids]
-            return metric_intervals(item.truth, item.prediction, names)[metric]
+            return at_most_one(metric, metric_intervals(item.truth, item.prediction, names)[metric])
         ratio = 0.0 if part == "train" else overlap_ratio(lines[0].n, lines[0].n_train, lines[0].n_available or None)
-        return corrected_t([getattr(line, metric) for line in lines], ratio).interval
+        return at_most_one(metric, corrected_t([getattr(line, metric) for line in lines], ratio).interval)
 
     def spread(self, target: str, part: str) -> float:
         """Return the standard deviation of the labels, mean over seeds."""
@@ -81,15 +82,22 @@ class Judged:
         return tuple(sorted({row.seed for row in self.rows}))
 
 
+def at_most_one(metric: str, found: Interval) -> Interval:
+    """Return the interval of R² or r² without what lies above 1; others as they are."""
+    if metric not in ("r2", "pearson_r2") or not found.known:
+        return found
+    return replace(found, low=min(found.low, 1.0), high=min(found.high, 1.0))
+
+
 def implied_spread(rmse: float, r2: float) -> float:
     """Return σ = RMSE/√(1 − R²), the standard deviation of labels that gives these two numbers."""
     return rmse / math.sqrt(1.0 - r2)
 
 
-def best_networks(judged: Judged, networks: Mapping[str, str]) -> PaperItem:
+def best_networks(judged: Judged, networks: Mapping[str, str], splits: str = "each with its own split") -> PaperItem:
     """Return Table 1: MAE, RMSE and R² of the best network of each target on train, validation and test part.
 
-    ``networks`` says in words which network of each target it is.
+    ``networks`` says in words which network of each target it is, ``splits`` what the seeds share.
     """
     if not judged.targets:
         raise DataError("none of the paper's targets was trained; name them in paper.targets")
@@ -102,14 +110,14 @@ def best_networks(judged: Judged, networks: Mapping[str, str]) -> PaperItem:
             n = judged.of(target, part)[0].n
             rows.append((WORDS[target], part, n, *(_short(found[name]) for name in METRICS), UNITS[target]))
     comparisons += [_all_r2(judged), _overfitting(judged)]
-    told = [f"{WORDS[target]}: {networks[target]}" for target in judged.targets if target in networks]
+    told = [f"{sentence_case(WORDS[target])}: {networks[target]}" for target in judged.targets if target in networks]
     return PaperItem(
         key="table1",
         title="Best models",
         comparisons=tuple(comparisons),
         sentences=(
-            f"Trained on phonon and random cells together, {plural(len(judged.seeds), 'seed')}, each with its own "
-            f"split. {'; '.join(told)}.",
+            f"Trained on phonon and random cells together, {plural(len(judged.seeds), 'seed')}, {splits}.",
+            *([f"{'; '.join(told)}."] if told else []),
             "The paper's text calls R² a squared Pearson coefficient, the authors' scripts compute the coefficient of "
             "determination: ours agrees where either of the two does. Errors in eV or GPa are compared where the "
             f"labels spread alike (within a factor of {LIKE_SPREAD:g}); the paper's spread follows from its RMSE and "
@@ -152,8 +160,8 @@ def _numbers(judged: Judged, target: str, part: str) -> list[Comparison]:
             continue
         published = TABLE_1[target][part][place]
         reason = (
-            f"labels spread by {number(ours, 2)} {UNITS[target]} here and {number(theirs, 2)} in the paper; in units "
-            f"of the spread {fixed(interval.value / ours, 2)} here, {fixed(published / theirs, 2)} there"
+            f"the labels spread {number(ours / theirs, 2)} times as wide here; in units of their spread "
+            f"{fixed(interval.value / ours, 2)} here, {fixed(published / theirs, 2)} there"
         )
         found.append(without(f"{key}.{name}", reason, ours=interval, unit=UNITS[target], **options))  # type: ignore[arg-type]
     return found

@@ -133,6 +133,12 @@ class Networks:
             predictions += [self._predictions(request, outcome, part) for part in PARTS]
         return Judged(rows, predictions, self.groups)
 
+    def split_words(self) -> str:
+        """Return what the seeds of Table 1 share."""
+        if self.config.paper.networks == "study":
+            return "all with the split whose test part the study has not seen"
+        return "each with its own split"
+
     def words(self) -> Mapping[str, str]:
         """Return target → which network it is."""
         return {

@@ -176,13 +176,13 @@ _SAID = (
     *_table_1(),
     _claim(
         "table1.all-r2",
-        "lowest test R² of the four targets",
+        "lowest test R² of the targets",
         "R² was around or above 0.80 in all cases",
         "Section 2.2",
     ),
     _claim(
         "table1.overfitting",
-        "largest test MAE over train MAE of the four targets",
+        "largest test MAE over train MAE of the targets",
         "the similarity of train, validation and test confirms the absence of overfitting",
         "Section 2.2",
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -149,7 +148,7 @@ PLANS: Mapping[str, Plan] = {
     "fig3": Plan(cost="a minute: CHGNet energies of atoms at rest", make=_space),
     "table1": Plan(
         cost="networks: targets × seeds",
-        make=lambda makers: models.best_networks(makers.judged, makers.networks.words()),
+        make=lambda makers: models.best_networks(makers.judged, makers.networks.words(), makers.networks.split_words()),
         decided_by=_TRAINED,
         with_fits=True,
     ),
@@ -261,6 +260,17 @@ def _inputs(makers: Makers, plan: Plan) -> dict[str, Any]:
     }
 
 
+def _command() -> str:
+    """Return what was typed, without its items; where Python called, the call."""
+    typed = sys.argv[1:]
+    if typed[:1] != ["paper"]:
+        return "pg.paper(CONFIG, RUN)"
+    if "--items" in typed:
+        place = typed.index("--items")
+        typed = typed[:place] + typed[place + 2 :]
+    return shlex.join(["phonograph", *(word for word in typed if not word.startswith("--items="))])
+
+
 def _collected(
     makers: Makers, made: Sequence[PaperItem], seconds: Mapping[str, float], missing: Mapping[str, str]
 ) -> PaperRun:
@@ -272,13 +282,13 @@ def _collected(
         item = next(entry for entry in config.data.sets if entry.structures == name)
         cards.append(load_dataset(config.structures(item)).card)
     sizes = ", ".join(f"{len(item)} {item.name}" for item in makers.result.sets)
-    labels = hashlib.sha256(context.folder.keys.get("labels", "").encode()).hexdigest()[:12]
+    labels = context.folder.keys.get("labels", "")[:16]
     return PaperRun(
         title=config.title,
         items=tuple(made),
         data=f"{', '.join(names) or 'own data'} ({sizes})",
         card="\n\n".join(cards),
-        command=shlex.join(["phonograph", *sys.argv[1:]]) if sys.argv else "phonograph paper",
+        command=_command(),
         seconds=dict(seconds),
         missing=dict(missing),
         provenance=(

@@ -12,7 +12,7 @@ from phonograph.steps.context import Context
 from phonograph.steps.paper.data import PHONON, RANDOM, PaperData
 from phonograph.steps.paper.networks import at_rest
 from phonograph.steps.paper.shelf import FOLDER
-from phonograph.types import Configurations, FloatArray
+from phonograph.types import Configurations, Crystal, FloatArray, IntArray
 
 ENERGY = "energy_eV_per_atom"
 STORE = "at-rest.sqlite"
@@ -40,7 +40,8 @@ def energies_above_rest(context: Context, data: PaperData) -> tuple[dict[str, Fl
 
 def _labelled(context: Context, sets: dict[str, Configurations]) -> dict[str, FloatArray]:
     keys: dict[bytes, int] = {}
-    crystals, places = [], {}
+    crystals: list[Crystal] = []
+    places: dict[str, IntArray] = {}
     for role, item in sets.items():
         own = []
         for place in range(len(item)):

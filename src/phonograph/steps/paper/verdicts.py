@@ -20,6 +20,9 @@ from phonograph.steps.paper.published import STATEMENTS
 from phonograph.types.curves import Interval
 from phonograph.types.paper import AGREES, DISAGREES, NOT_COMPARABLE, UNDECIDED, Comparison
 
+WIDE = 0.25
+"""An interval of more than this share of the published number to either side is called wide."""
+
 NO_INTERVAL = "ours has no 95 % interval; more seeds or samples give one"
 
 
@@ -30,7 +33,8 @@ def with_number(key: str, ours: Interval, *, n: int, n_of: str, headline: bool =
     if not ours.known:
         verdict, reason = NOT_COMPARABLE, NO_INTERVAL
     elif ours.low <= said.value + said.half_width and ours.high >= said.value - said.half_width:
-        verdict, reason = AGREES, ""
+        half = ours.half / abs(said.value) if said.value else 0.0
+        verdict, reason = AGREES, f"within a wide interval, ± {fixed(100 * half, 0)} %" if half > WIDE else ""
     else:
         away = ours.value - said.value
         share = f" ({fixed(100 * away / said.value, 0)} %)" if said.value else ""
