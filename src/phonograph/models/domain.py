@@ -73,10 +73,10 @@ def outside(fitted: Fitted, graphs: GraphSet) -> Outside:
     owner = np.repeat(np.arange(len(graphs)), np.diff(graphs.edge_offsets))
     domain = fitted.domain
     long = graphs.distance_A > fitted.inputs.distance_max_A + TOLERANCE
-    nothing = np.zeros(len(graphs), dtype=np.bool_)
+    composition: BoolArray = np.zeros(len(graphs), dtype=np.bool_)
+    density: BoolArray = composition
     if domain is None:
         short = graphs.distance_A < fitted.inputs.distance_min_A - TOLERANCE
-        composition, density = nothing, nothing
     else:
         elements = np.array(domain.elements)
         shortest = np.array(domain.shortest_A)
