@@ -84,8 +84,9 @@ def outside(fitted: Fitted, graphs: GraphSet) -> Outside:
         fractions, neighbours = _fractions(graphs, elements), _neighbours(graphs)
         below = fractions < np.array(domain.fraction_min) - TOLERANCE
         above = fractions > np.array(domain.fraction_max) + TOLERANCE
-        composition = (below | above).any(axis=1)
-        density = (neighbours < domain.neighbours_min - TOLERANCE) | (neighbours > domain.neighbours_max + TOLERANCE)
+        composition = np.asarray((below | above).any(axis=1), dtype=np.bool_)
+        few, many = neighbours < domain.neighbours_min - TOLERANCE, neighbours > domain.neighbours_max + TOLERANCE
+        density = np.logical_or(few, many)
     return Outside(
         short_edges=np.bincount(owner[short], minlength=len(graphs)),
         long_edges=np.bincount(owner[long], minlength=len(graphs)),
