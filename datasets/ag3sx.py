@@ -201,6 +201,10 @@ def sets() -> tuple[list[Configurations], list[str]]:
     return made, sources
 
 
+def _all_sets() -> list[Configurations]:
+    return sets()[0]
+
+
 def engines() -> list[Any]:
     """Return the engines of ag3sx-gfn1; six states are degenerate at the valence-band top of the static crystals."""
     return [pg.XtbLabeller(manifolds=(6, 0)), pg.ChgnetLabeller()]
@@ -208,9 +212,8 @@ def engines() -> list[Any]:
 
 def label(output: Path, workers: int) -> Labels:
     """Label every row; what the store holds is not computed again."""
-    made, _ = sets()
     with Console() as console:
-        return pg.label(made, engines(), output / "labels.sqlite", workers=workers, progress=console.progress)
+        return pg.label(_all_sets(), engines(), output / "labels.sqlite", workers=workers, progress=console.progress)
 
 
 def pbesol() -> Any:
@@ -226,32 +229,81 @@ def pbesol() -> Any:
     )
 
 
-def subset(made: Sequence[Configurations], count: int) -> Configurations:
-    """Return the first ``count`` rows of the PBEsol subset: thermal and random in turn, each in a random order."""
-    order = {
-        s.name: np.random.default_rng(derive_seed(SEED, "ag3sx-pbesol", s.name)).permutation(len(s))
-        for s in made
-        if s.name in SUBSET
-    }
-    by_name = {s.name: s for s in made}
-    names = [list(SUBSET)[place % len(SUBSET)] for place in range(count)]
-    rows = [int(order[name][place // len(SUBSET)]) for place, name in enumerate(names)]
-    return picked("pbesol", [(by_name[name], row) for name, row in zip(names, rows, strict=True)])
+def subset(made: Sequence[Configurations], count: int) -> tuple[list[Configurations], list[str]]:
+    """Return the first ``count`` rows of the PBEsol subset, as two sets, and the row of ag3sx-gfn1 that each one is.
+
+    Thermal and random rows take turns, each in a random order that SEED fixes.
+    """
+    sets, rows = [], []
+    for place, source in enumerate(s for s in made if s.name in SUBSET):
+        order = np.random.default_rng(derive_seed(SEED, "ag3sx-pbesol", source.name)).permutation(len(source))
+        chosen = [int(row) for row in order[: (count + 1 - place) // len(SUBSET)]]
+        sets.append(picked(f"pbesol-{source.name}", [(source, row) for row in chosen]))
+        rows += [source.ids[row] for row in chosen]
+    return sets, rows
+
+
+def in_turn(sets: Sequence[Configurations]) -> Configurations:
+    """Return the subset in the order in which it is computed: a run that is stopped has as many of either set."""
+    order = sorted((i, s) for s, one in enumerate(sets) for i in range(len(one)))
+    return picked("pbesol", [(sets[s], i) for i, s in order])
 
 
 def label_with_dft(output: Path, count: int, workers: int) -> Labels:
     """Label the first ``count`` rows of the subset with PBEsol; what the store holds is not computed again."""
-    made, _ = sets()
+    sets, _ = subset(_all_sets(), count)
     with Console() as console:
         return pg.label(
-            [subset(made, count)],
+            [in_turn(sets)],
             [pbesol()],
-            output / "labels.sqlite",
+            output / "pbesol.sqlite",
             workers=workers,
             timeout_s=3600.0,
             progress=console.progress,
             say=console.say,
         )
+
+
+def pack_dft(output: Path, count: int) -> None:
+    """Write the shipped folder of the subset from the labels in the store of ``output``; compute what is missing."""
+    sets, source = subset(_all_sets(), count)
+    labels = pg.label(sets, [pbesol()], output / "pbesol.sqlite", workers=0, timeout_s=3600.0)
+    with pg.open_store(output / "pbesol.sqlite") as store:
+        arrays = packed_arrays(store, sets, pbesol(), ("stress_GPa",))
+    shipped = Dataset(
+        name="ag3sx-pbesol",
+        sets=tuple(sets),
+        labels=labels,
+        arrays=arrays,
+        source=tuple(source),
+        card=card(labels, HERE / "ag3sx" / "card-pbesol.md"),
+    )
+    save_dataset(shipped, SHIPPED / "ag3sx-pbesol")
+
+
+def compare() -> str:
+    """Return how the cheap labels of the subset compare with PBEsol, as a table.
+
+    Per set and property: n, Pearson r, and the standard deviation of PBEsol − (a + b·cheap) beside that of PBEsol.
+    """
+    cheap, dft = pg.load_dataset("ag3sx-gfn1"), pg.load_dataset("ag3sx-pbesol")
+    lines = ["| set | property | cheap engine | n | r | sd PBEsol | sd left |", "|---|---|---|---|---|---|---|"]
+    for s in dft.sets:
+        rows = [place for place, name in enumerate(dft.labels.set_names) if name == s.name]
+        for column in dft.labels.columns:
+            other = cheap.labels.column(column.name)
+            ours = column.values[rows]
+            theirs = cheap.labels.aligned(column.name, [dft.source[place] for place in rows])
+            known = np.isfinite(ours) & np.isfinite(theirs)
+            y, x = ours[known], theirs[known]
+            r = float(np.corrcoef(x, y)[0, 1])
+            left = float(np.std(y - np.polyval(np.polyfit(x, y, 1), x), ddof=2))
+            engine = other.engine.split(maxsplit=1)[0]
+            lines.append(
+                f"| {s.name.removeprefix('pbesol-')} | `{column.name}` | {engine} | {len(y)} | {r:.3f} | "
+                f"{y.std(ddof=1):.4f} | {left:.4f} {column.unit} |"
+            )
+    return "\n".join(lines)
 
 
 def packed_arrays(store: LabelStore, made: Sequence[Configurations], labeller: Any, names: Sequence[str]) -> Any:
@@ -322,7 +374,7 @@ def remake(sample_id: str) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("label", "dft", "pack", "remake"))
+    parser.add_argument("stage", choices=("label", "dft", "pack", "pack-dft", "compare", "remake"))
     parser.add_argument("rows", nargs="*", help="rows to remake")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/ag3sx"))
     parser.add_argument("--workers", type=int, default=0)
@@ -334,6 +386,10 @@ def main() -> int:
         label_with_dft(options.output, options.count, options.workers)
     elif options.stage == "pack":
         pack(options.output)
+    elif options.stage == "pack-dft":
+        pack_dft(options.output, options.count)
+    elif options.stage == "compare":
+        print(compare())
     elif not options.rows:
         parser.error("remake needs the ids of rows, for example thermal-00017")
     else:

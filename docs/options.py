@@ -5,20 +5,22 @@ Run ``python docs/options.py`` after changing an option; ``--check`` only says w
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 
 import phonograph as pg
-from phonograph import config, config_labels, config_phonons
+from phonograph import config, config_labels, config_modes, config_phonons, config_study
 
 FOLDER = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MODES = re.compile(r"(<!-- modes -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(name: str) -> str:
-    homes = (pg, config, config_labels, config_phonons)
+    homes = (pg, config, config_labels, config_phonons, config_study)
     cls = next(getattr(home, name) for home in homes if hasattr(home, name))
     lines = ["| option | default | what it is |", "|---|---|---|"]
     for item in fields(cls):
@@ -42,7 +44,15 @@ def shown(item) -> str:
     return repr(value).replace("'", '"').replace("True", "true").replace("False", "false")
 
 
+def modes() -> str:
+    lines = ["| option | " + " | ".join(f"`{mode}`" for mode in config_modes.MODES) + " |", "|---" * 4 + "|"]
+    for name, values in config_modes.mode_differences().items():
+        lines.append(f"| `{name}` | " + " | ".join(f"`{json.dumps(value)}`" for value in values) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def renewed(text: str) -> str:
+    text = MODES.sub(lambda match: match[1] + modes() + match[2], text)
     return BLOCK.sub(lambda match: match[1] + table(match[2]) + match[3], text)
 
 

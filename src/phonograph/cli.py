@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from phonograph.cli_audit import add_audit
+from phonograph.cli_curves import add_curve_commands
 from phonograph.cli_forces import add_force_commands
 from phonograph.cli_labels import add_label_commands, add_label_options
+from phonograph.cli_paper import add_paper_command
 from phonograph.cli_predict import add_predict
+from phonograph.cli_study import add_study
 from phonograph.errors import ConfigurationError, UserError
 
 ROOM_COMMANDS = {
@@ -98,6 +101,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_force_commands(commands)
     add_audit(commands)
     add_label_commands(commands)
+    add_curve_commands(commands)
+    add_paper_command(commands)
+    add_study(commands)
     commands.add_parser("doctor", help="which engines are here, and what to install").set_defaults(function=_doctor)
     commands.add_parser("cite", help="what to cite").set_defaults(function=_cite)
     return parser

@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from phonograph.config_curves import check_learning_curve
 from phonograph.config_labels import LabelsConfig
+from phonograph.config_paper import PaperConfig
 from phonograph.config_phonons import PhononsConfig
+from phonograph.config_study import StudyConfig
+from phonograph.datasets import dataset_folder, dataset_names
 from phonograph.errors import ConfigurationError
+from phonograph.evaluation import Soap
+from phonograph.evaluation.settings import LearningCurveSettings
 from phonograph.explanation import GNNExplainerSettings
 from phonograph.models import GraphConvNet
 from phonograph.options import check_options, option
@@ -30,7 +36,7 @@ from phonograph.sampling import (
     ZGSampler,
 )
 from phonograph.training import TrainingSettings
-from phonograph.types import LEAKS, GraphSpec, Sampler
+from phonograph.types import LEAKS, REFERENCES, GraphSpec, Sampler
 
 SAMPLERS: Mapping[str, type[Any]] = {
     "thermal": ThermalSampler,
@@ -102,11 +108,16 @@ class DataSetConfig:
     name: str = option(help="Name of the set.")
     structures: str = option(
         help="Multi-frame extxyz, ASE database (.db, .json), computed entries (.json, .json.gz, .json.bz2), a folder "
-        "of POSCAR/CIF files (with id_prop.csv), or, with format = 'vasp-tree', a folder of VASP calculations."
+        "of POSCAR/CIF files (with id_prop.csv), with format = 'vasp-tree' a folder of VASP calculations, or, with "
+        "format = 'dataset', a dataset that comes with Phonograph, such as ag3sx-gfn1, or the folder of one."
     )
     format: str = option(
-        "auto", "'auto' or 'vasp-tree' (subfolders with vasprun.xml, …).", choices=("auto", "vasp-tree")
+        "auto",
+        "'auto', 'vasp-tree' (subfolders with vasprun.xml, …) or 'dataset'.",
+        choices=("auto", "vasp-tree", "dataset"),
     )
+    set: str = option("", "Set of a dataset; empty: the one that is called like this one.")
+    n: int = option(0, "Take the first n only; 0: all.", minimum=0)
     labels: str = option("", "CSV with one row per structure; empty: labels are with the structures.")
     property: str = option(
         "", "Name of the property of a table without header, such as band_gap_eV; with commas for several columns."
@@ -125,6 +136,18 @@ class DataSetConfig:
     correction: str = option("uncorrected", "Energies of computed entries.", choices=("uncorrected", "corrected"))
     equilibrium: str = option("", "Undisplaced structure of a VASP tree, for displacements; empty: not known.")
 
+    def __post_init__(self) -> None:
+        check_options(self, "data.sets")
+
+    def comes_with_phonograph(self) -> bool:
+        """Whether the structures are a dataset by its name, not a file or folder of the user."""
+        return self.format == "dataset" and self.structures in dataset_names()
+
+    def files(self) -> tuple[str, ...]:
+        """Return the user's own files that are named here."""
+        own = () if self.comes_with_phonograph() else (self.structures,)
+        return tuple(name for name in (*own, self.labels, self.equilibrium) if name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -134,30 +157,11 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig:
-    """``[training.study]``: the paper's architectures, ranked on the last collection, first target and first seed."""
-
-    architectures: tuple[int, ...] = option(
-        (), "Architectures 1–6 of the paper to rank; empty: no study.", minimum=1, maximum=6
-    )
-    outputs: tuple[str, ...] = option(
-        ("paper", "linear"),
-        "'paper': sigmoid or ReLU output, as published; 'linear': the same without the squashing. Both with the "
-        "published min–max scaling of target and distances; all else as in [training.settings].",
-        choices=("paper", "linear"),
-    )
-
-    def __post_init__(self) -> None:
-        check_options(self, "training.study")
-        if not self.outputs or len(set(self.architectures)) != len(self.architectures):
-            raise ConfigurationError("training.study needs at least one output, and architectures that differ")
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """``[training]``: which networks are trained on which sets."""
 
     targets: tuple[str, ...] = option(("band_gap_eV",), "Label columns to learn, one model each.")
+    joint: bool = option(False, "One network for all targets at once instead of one each.")
     collections: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict,
         metadata={"help": "Name → sets trained on together; empty: each set alone, and 'combined' of all."},
@@ -166,9 +170,9 @@ class TrainingConfig:
     fractions: tuple[float, ...] = option((0.70, 0.15, 0.15), "Train, validation and test share; groups stay together.")
     mode: str = option(
         "default",
-        "'default': what is right for small sets; 'paper': the published choices as defaults of [training.model] and "
-        "[training.settings] (two convolutions, max pooling, sigmoid, min–max scaling, batches of 128, 600 epochs).",
-        choices=("default", "paper"),
+        "'default': what is right for small sets; 'paper': the published method; 'paper-code': also what the authors' "
+        "public scripts do. A mode gives other defaults to the options in the table of modes, and nothing else.",
+        choices=("default", "paper", "paper-code"),
     )
     allow: tuple[str, ...] = option(
         (),
@@ -176,7 +180,6 @@ class TrainingConfig:
         "5_training/leaks.csv.",
         choices=LEAKS,
     )
-    study: StudyConfig = field(default_factory=lambda: StudyConfig())
     model: GraphConvNet = field(default_factory=GraphConvNet)
     settings: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -199,6 +202,19 @@ class EvaluationConfig:
     paper_filter: bool = option(
         False, "Also write the authors' filtered cross-test (labels in range, gap ≥ 0.4 eV, R² ≥ −1) to paper_filter/."
     )
+    references: tuple[str, ...] = option(
+        ("composition-volume", "mean-square-displacement"),
+        "What networks have to beat besides the mean of their training labels: linear in composition and volume; "
+        "linear in these and ⟨u²⟩ of each element; kernel ridge regression of SOAP power spectra ('soap-krr', needs "
+        "pip install 'phonograph[references]').",
+        choices=REFERENCES[1:],
+    )
+    soap: Soap = field(default_factory=Soap)
+
+    def __post_init__(self) -> None:
+        check_options(self, "evaluation")
+        if len(set(self.references)) != len(self.references):
+            raise ConfigurationError(f"evaluation.references must differ; got {list(self.references)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +282,10 @@ class Config:
     graphs: GraphSpec = field(default_factory=GraphSpec)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    study: StudyConfig | None = None
+    learning_curve: LearningCurveSettings = field(default_factory=LearningCurveSettings)
     explanation: ExplanationConfig = field(default_factory=ExplanationConfig)
+    paper: PaperConfig = field(default_factory=PaperConfig)
     thermal: ThermalConfig = field(default_factory=ThermalConfig)
     folder: Path = field(default=Path(), metadata={"python_only": True})
 
@@ -279,6 +298,10 @@ class Config:
     def path(self, name: str) -> Path:
         """Return ``name`` relative to the configuration's folder."""
         return (self.folder / Path(name).expanduser()).absolute()
+
+    def structures(self, item: DataSetConfig) -> Path:
+        """Return where the structures of a brought set lie: beside the configuration, or a dataset by its name."""
+        return dataset_folder(item.structures) if item.comes_with_phonograph() else self.path(item.structures)
 
     @property
     def set_names(self) -> tuple[str, ...]:
@@ -336,6 +359,10 @@ def _check_names(config: Config) -> None:
     for section, collection in (("explanation", config.explanation.collection), ("thermal", config.thermal.collection)):
         if collection and known and collection not in known:
             raise ConfigurationError(f"{section}.collection must be one of {', '.join(known)}; got {collection!r}")
+    if config.study is not None and config.study.collection and known and config.study.collection not in known:
+        raise ConfigurationError(f"study.collection must be one of {', '.join(known)}; got {config.study.collection!r}")
+    if names:
+        check_learning_curve(config.learning_curve, names, known)
     _check_targets(config)
 
 

@@ -11,17 +11,14 @@ from typing import Any
 
 from phonograph.config import SAMPLERS, Config, SamplingConfig, SetConfig
 from phonograph.config_labels import LABELLERS, LabelsConfig, with_files
+from phonograph.config_modes import with_mode
 from phonograph.config_phonons import ROUTES, PhononsConfig
+from phonograph.config_study import parse_study
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.files.structures import read_structure
 from phonograph.labels.engines.by_files import FileEngine
-from phonograph.models import ARCHITECTURES
 from phonograph.sampling import SnapshotSampler, Substitution
 from phonograph.tables import convert, from_table, refuse_unknown, to_table
-from phonograph.training import paper_settings
-
-PUBLISHED_ARCHITECTURE = 5
-"""The one the authors fine-tune, explain and predict with."""
 
 LARGEST_CONFIG_BYTES = 1_000_000
 
@@ -87,9 +84,8 @@ def _list_entry(entries: list[Any], name: str, override: str) -> Any:
 
 def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     """Build a :class:`Config` from the parsed TOML table; relative paths start at ``folder``."""
-    plain = {key: value for key, value in table.items() if key not in ("phonons", "sampling", "labels")}
-    if _table(table, "training").get("mode") == "paper":
-        plain["training"] = _with_published_defaults(_table(table, "training"))
+    left_out = ("phonons", "sampling", "labels", "study")
+    plain = {key: value for key, value in with_mode(table).items() if key not in left_out}
     if "temperature_K" in _table(_table(table, "thermal"), "sampler"):
         raise ConfigurationError(
             "thermal.sampler.temperature_K would have no effect; the temperatures are thermal.temperatures_K"
@@ -98,7 +94,8 @@ def parse_config(table: Mapping[str, Any], folder: Path) -> Config:
     sampling = _parse_sampling(_table(table, "sampling"), folder)
     labels = _parse_labels(_table(table, "labels"))
     phonons = _parse_phonons(_table(table, "phonons"))
-    return from_table(Config, plain, "", phonons=phonons, sampling=sampling, labels=labels, folder=folder)
+    study = {"study": parse_study(_table(table, "study"))} if "study" in table else {}
+    return from_table(Config, plain, "", phonons=phonons, sampling=sampling, labels=labels, folder=folder, **study)
 
 
 def _parse_phonons(table: Mapping[str, Any]) -> PhononsConfig:
@@ -125,15 +122,6 @@ def _refuse_of_other_routes(key: str, route: str, where: str) -> None:
             f"[{where}] {key} is an option of route = {' and '.join(map(repr, others))}, not of {route!r}, whose "
             f"options are {', '.join(sorted(names[route]))}; leave it out"
         )
-
-
-def _with_published_defaults(training: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Fill in the published choices where the user made none."""
-    return {
-        **training,
-        "model": {**to_table(ARCHITECTURES[PUBLISHED_ARCHITECTURE]), **_table(training, "model")},
-        "settings": {**to_table(paper_settings()), **_table(training, "settings")},
-    }
 
 
 def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -222,7 +210,7 @@ def relocated(config: Config, folder: Path) -> Config:
     brought = [
         replace(
             item,
-            structures=moved(item.structures),
+            structures=item.structures if item.comes_with_phonograph() else moved(item.structures),
             labels=moved(item.labels),
             equilibrium=moved(item.equilibrium),
         )

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from phonograph.errors import ConfigurationError
+from phonograph.execution.cluster_settings import ClusterSettings
 from phonograph.labels import ChgnetLabeller, EmtLabeller, XtbLabeller
 from phonograph.labels.engines.cp2k import Cp2kLabeller
 from phonograph.labels.engines.espresso import EspressoLabeller
 from phonograph.labels.engines.vasp import VaspLabeller
-from phonograph.labels.execution.cluster_settings import ClusterSettings
 from phonograph.options import check_options, option
 from phonograph.types import Labeller
 

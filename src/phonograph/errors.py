@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 
 class UserError(Exception):
     """A mistake in the input or the environment, told in one sentence.
@@ -34,3 +37,19 @@ class MissingEngineError(UserError):
 
 class WorkerError(UserError, RuntimeError):
     """A worker process that died (killed, out of memory); what others finished is kept."""
+
+
+LONGEST_MESSAGE = 300
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` on one line, at most :data:`LONGEST_MESSAGE` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
+
+
+def describe_exception(error: BaseException) -> str:
+    """Return ``ValueError: text (file.py:12)``: enough to find the place, without machine-dependent paths."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"

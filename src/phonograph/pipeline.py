@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from phonograph.config import Config
 from phonograph.config_files import read_config
@@ -19,11 +20,17 @@ from phonograph.run_folder import STAGES, RoomNotFinished, RunFolder, open_run
 from phonograph.steps.context import Context, RunResult, Say
 from phonograph.steps.crystals import sampling_step
 from phonograph.steps.labels import export, labels_step, noise, status
+from phonograph.steps.learning_curve import learning_curve_step
 from phonograph.steps.networks import evaluation_step, explanation_step, graphs_step, training_step
+from phonograph.steps.paper.remake import check_items, remake
 from phonograph.steps.phonons import phonons_step
 from phonograph.steps.reporting import finish
+from phonograph.steps.study import study_step
 from phonograph.steps.temperature import thermal_step
-from phonograph.types import NoiseFloor, Progress
+from phonograph.types import HyperparameterStudy, LearningCurve, NoiseFloor, Progress
+from phonograph.types.paper import PaperRun
+
+Result = TypeVar("Result")
 
 STEPS: Mapping[str, Callable[[Context, RunResult], RunResult]] = {
     "phonons": phonons_step,  # force constants, harmonic and renormalised
@@ -97,6 +104,123 @@ def run(
         return finish(context, _run_rooms(context, upto), with_report=upto in ("all", "report"))
 
 
+def study(
+    config: Config | str | Path,
+    output: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> HyperparameterStudy:
+    """Compare many networks as ``[study]`` says, with whatever rooms up to the graphs are not finished.
+
+    Parameters
+    ----------
+    config, output, overrides, progress, say
+        As for :func:`run`.
+
+    Returns
+    -------
+    HyperparameterStudy
+        Also written to ``study/`` of the run, and shown in its report.
+
+    Raises
+    ------
+    UserError
+        One sentence; finished networks are kept, and the same call continues where it was.
+    """
+    if not isinstance(config, Config):
+        config = read_config(config, overrides)
+    if config.study is None:
+        raise ConfigurationError("there is no study in this configuration; add a [study] table, which may be empty")
+    return _beside_the_rooms(study_step, config, output, progress, say)
+
+
+def learning_curve(
+    config: Config | str | Path,
+    output: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> LearningCurve:
+    """Measure errors against the number of labels, with whatever rooms up to the graphs are not finished.
+
+    Parameters
+    ----------
+    config, output, overrides, progress, say
+        As for :func:`run`; ``[learning_curve]`` says which sizes, seeds and tests.
+
+    Returns
+    -------
+    LearningCurve
+        Also written to ``learning_curve/`` of the run, and shown in its report.
+
+    Raises
+    ------
+    UserError
+        One sentence; finished fits are kept, and the same call continues where it was.
+    """
+    if not isinstance(config, Config):
+        config = read_config(config, overrides)
+    return _beside_the_rooms(learning_curve_step, config, output, progress, say)
+
+
+def paper(
+    config: Config | str | Path,
+    output: str | Path,
+    *,
+    items: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> PaperRun:
+    """Remake the paper's figures and tables on the sets of a configuration, each beside what is published.
+
+    Parameters
+    ----------
+    config, output, overrides, progress, say
+        As for :func:`run`; ``[paper]`` says which set plays which part.
+    items
+        What to remake, such as ``["s9", "fig4"]``; those of ``paper.items``, or everything, where none is named.
+
+    Returns
+    -------
+    PaperRun
+        Also written to ``paper.html``, ``paper.json`` and ``paper.csv`` of the run; items lie in ``paper/``.
+
+    Raises
+    ------
+    UserError
+        One sentence; finished items and networks are kept, and the same call continues where it was.
+    """
+    if not isinstance(config, Config):
+        config = read_config(config, overrides)
+    _check_possible(config, "labels")
+    check_items(items)
+    with open_run(Path(output)) as folder:
+        context = _standing(config, folder, progress, say)
+        return remake(context, _run_rooms(context, "labels"), items)
+
+
+def _beside_the_rooms(
+    step: Callable[[Context, RunResult], Result],
+    config: Config,
+    output: str | Path,
+    progress: Progress | None,
+    say: Say | None,
+) -> Result:
+    """Run the rooms up to the graphs and then ``step``, and write the report anew."""
+    _check_possible(config, "graphs")
+    with open_run(Path(output)) as folder:
+        context = _standing(config, folder, progress, say)
+        result = _run_rooms(context, "graphs")
+        found = step(context, result)
+        finish(context, result, with_report=False)
+    run(config, output, upto="report", progress=progress, say=say)
+    return found
+
+
 def _run_rooms(context: Context, upto: str) -> RunResult:
     result = RunResult(folder=context.folder.path)
     for stage, step in STEPS.items():
@@ -144,7 +268,7 @@ def _check_possible(config: Config, upto: str) -> None:
         )
     names = [config.crystal.file, config.phonons.file]
     names += [config.phonons.trajectory.file] if config.phonons.trajectory is not None else []
-    names += [name for item in config.data.sets for name in (item.structures, item.labels, item.equilibrium)]
+    names += [name for item in config.data.sets for name in item.files()]
     for name in filter(None, names):
         if not config.path(name).exists():
             raise ConfigurationError(f"{config.path(name)} not found; paths start at the configuration's folder")

@@ -23,7 +23,7 @@ from phonograph.config import (
 )
 from phonograph.config_labels import LABELLERS, LabelsConfig
 from phonograph.config_phonons import PhononsConfig, TrajectoryConfig
-from phonograph.labels.execution.cluster_settings import ClusterSettings
+from phonograph.execution.cluster_settings import ClusterSettings
 from phonograph.phonons import MolecularDynamics, Relaxation, Renormalisation
 from phonograph.tables import to_table
 from phonograph.types import Crystal
@@ -109,6 +109,8 @@ def template(
         *_training(metal),
         "[evaluation]",
         *_lines(Config().evaluation),
+        "# Errors against the number of labels: phonograph learning-curve THIS_FILE -o runs/NAME.",
+        *_commented("[learning_curve]", Config().learning_curve),
         "",
         "[explanation]",
         *_lines(ExplanationConfig(), skip=("explainer",)),
@@ -189,13 +191,11 @@ def _training(metal: bool) -> list[str]:
     defaults = TrainingConfig(targets=("energy_eV_per_atom",)) if metal else TrainingConfig()
     return [
         "[training]",
-        *_lines(defaults, skip=("collections", "study", "model", "settings")),
+        *_lines(defaults, skip=("collections", "model", "settings")),
         "[training.collections]",
         'phonon = ["phonon"]',
         'random = ["random"]',
         'combined = ["phonon", "random"]',
-        "[training.study]",
-        *_lines(defaults.study),
         "[training.model]",
         *_lines(defaults.model),
         "[training.settings]",

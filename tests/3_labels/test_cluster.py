@@ -16,14 +16,14 @@ from label_toys import copper, marked
 from one_node_slurm import Slurm
 
 from phonograph.errors import ConfigurationError, MissingEngineError, UserError
+from phonograph.execution import cluster_worker
+from phonograph.execution.cluster import ParslExecutor
+from phonograph.execution.cluster_detached import Ledger, owed
+from phonograph.execution.cluster_settings import ClusterSettings
 from phonograph.files.configurations import save_configurations
 from phonograph.files.labels import load_labels
 from phonograph.labels import AseLabeller, EmtLabeller, label
 from phonograph.labels.attempts import load_attempts
-from phonograph.labels.execution import cluster_worker
-from phonograph.labels.execution.cluster import ParslExecutor
-from phonograph.labels.execution.cluster_detached import Ledger, owed
-from phonograph.labels.execution.cluster_settings import ClusterSettings
 from phonograph.labels.execution.entry import describe_task
 from phonograph.labels.task import calculation, structure_bytes
 
@@ -380,11 +380,11 @@ def test_a_folder_that_a_job_script_cannot_name(tmp_path):
 
 
 def test_without_parsl(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "phonograph.labels.execution.cluster_parsl", None)
+    monkeypatch.setitem(sys.modules, "phonograph.execution.cluster_parsl", None)
     for name in [name for name in sys.modules if name.split(".")[0] == "parsl"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "phonograph.labels.execution.cluster_parsl")
-    monkeypatch.delitem(sys.modules, "phonograph.labels.execution.cluster_slurm", raising=False)
+    monkeypatch.delitem(sys.modules, "phonograph.execution.cluster_parsl")
+    monkeypatch.delitem(sys.modules, "phonograph.execution.cluster_slurm", raising=False)
     monkeypatch.setitem(sys.modules, "parsl", None)
     executor = ParslExecutor(settings=ClusterSettings(cores_per_node=1))
     with pytest.raises(MissingEngineError, match=r'pip install "phonograph\[cluster\]"'):

@@ -13,8 +13,8 @@ import pytest
 from ase.build import bulk
 
 from phonograph.errors import MissingEngineError
+from phonograph.execution.deadline import limited
 from phonograph.labels.engines.cp2k import Cp2kLabeller
-from phonograph.labels.execution.deadline import limited
 from phonograph.labels.execution.entry import label_with_remedies
 from phonograph.labels.execution.worker import label_safely
 from phonograph.labels.task import calculation, structure_bytes
@@ -84,6 +84,22 @@ def test_symmetry(quick):
     np.testing.assert_allclose(found.arrays["forces_eV_per_A"], 0.0, atol=2e-3)
     stress = found.arrays["stress_GPa"]
     np.testing.assert_allclose(stress, np.eye(3) * np.trace(stress) / 3, atol=0.02)
+
+
+@pytest.mark.slow
+def test_a_turned_crystal_has_the_same_labels_with_k_points(quick):
+    """CP2K 2023.1 loses the density of turned cubic cells with k points, so each one is turned first."""
+    mesh = replace(quick, k_mesh=(1, 1, 2))
+    found = labelled(mesh, silicon(shift_A=0.1))
+    turned = silicon(shift_A=0.1)
+    turned.rotate(50.0, (1.0, 2.0, 0.5), rotate_cell=True)
+    rotation = np.linalg.solve(silicon().cell, turned.cell)
+    again = labelled(mesh, turned)
+    assert again.values[ENERGY] == pytest.approx(found.values[ENERGY], abs=1e-6)
+    forces, stress = found.arrays["forces_eV_per_A"], found.arrays["stress_GPa"]
+    np.testing.assert_allclose(again.arrays["forces_eV_per_A"], forces @ rotation, atol=1e-4)
+    np.testing.assert_allclose(again.arrays["stress_GPa"], rotation.T @ stress @ rotation, atol=2e-3)
+    assert np.abs(forces @ rotation - forces).max() > 0.1
 
 
 @pytest.mark.slow

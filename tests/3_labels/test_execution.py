@@ -26,9 +26,9 @@ from label_toys import (
 )
 
 from phonograph.errors import ConfigurationError
+from phonograph.execution.memory import fitting, usable_memory_GB
 from phonograph.labels import AseLabeller, EmtLabeller, label, open_store
 from phonograph.labels.execution import entry
-from phonograph.labels.execution.memory import fitting, usable_memory_GB
 from phonograph.labels.progress import Meter
 from phonograph.types import LabelResult
 
@@ -338,12 +338,12 @@ def test_free_memory_is_the_least_of_the_machine_and_its_groups(tmp_path):
 
 
 def test_workers_fit_into_cores_and_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("phonograph.labels.execution.memory.usable_cores", lambda: 8)
+    monkeypatch.setattr("phonograph.execution.memory.usable_cores", lambda: 8)
     root = group(tmp_path, 10_000_000, {}, "")
     assert fitting(1, 0.5, root) == (8, "")
     assert fitting(3, 0.5, root) == (2, "")
     assert fitting(16, 0.5, root) == (1, "")
-    count, words = fitting(1, 4.0, root)
+    count, words = fitting(1, 4.0, root, what="label")
     assert count == 2
     assert words == (
         "memory decides how many labels run at a time: 2 instead of 8, because 10.2 GB are free and a label takes 4 GB"
@@ -353,7 +353,7 @@ def test_workers_fit_into_cores_and_memory(tmp_path, monkeypatch):
 
 
 def test_it_is_said_once_when_memory_decides(tmp_path, monkeypatch):
-    monkeypatch.setattr("phonograph.labels.execution.pool.fitting", lambda cores, memory: (1, f"{memory:g} GB decide"))
+    monkeypatch.setattr("phonograph.execution.pool.fitting", lambda cores, memory, what: (1, f"{memory:g} GB decide"))
     said = []
     label([copper(3)], [FreeLabeller()], tmp_path / "s.sqlite", say=said.append)
     assert said[0] == "0.5 GB decide"

@@ -13,12 +13,12 @@ import pytest
 from label_toys import configurations_of, copper, marked
 
 from phonograph.errors import InputFileError
+from phonograph.execution.pool import WorkerPool
 from phonograph.files.labels import load_labels
 from phonograph.labels import AseLabeller, EmtLabeller, label, open_store
 from phonograph.labels.batches import Batches
-from phonograph.labels.execution import seam
-from phonograph.labels.execution.pool import WorkerPool
-from phonograph.labels.execution.seam import Needs
+from phonograph.labels.execution import task
+from phonograph.labels.execution.task import label_needs
 from phonograph.labels.plan import planned
 from phonograph.labels.results import results_folder
 
@@ -194,9 +194,7 @@ def run_in_pool(pool: WorkerPool, labellers, sets, folder: Path, *, timeout_s: f
     work = planned(sets, labellers)
     places = [(s, 0) for s in range(len(work.structures))]
     batches = Batches(work=work, missing=places, places=1, timeout_s=timeout_s, folder=folder)
-    needs = Needs(
-        calculations=tuple(work.calculations), cores=1, memory_GB=0.5, labels=len(places), timeout_s=timeout_s
-    )
+    needs = label_needs(work.calculations, len(places), timeout_s)
     for ended in pool.run(needs, batches.next_task):
         decided = [batches.ended(one) for one in ended]
         yield [(place[0], one.result.failure, one.final) for item in decided for one, place in item.attempts]
@@ -205,7 +203,7 @@ def run_in_pool(pool: WorkerPool, labellers, sets, folder: Path, *, timeout_s: f
 def test_a_worker_that_dies_unnoticed_loses_nothing(monkeypatch, tmp_path, toy_log):
     """If a worker is killed while the news of its task is on the way, pebble never reports that task."""
     monkeypatch.setenv("LABEL_TOY_SECONDS", "0.6")
-    monkeypatch.setattr("phonograph.labels.execution.pool.LOST_S", 0.5)
+    monkeypatch.setattr("phonograph.execution.pool.LOST_S", 0.5)
     pool = WorkerPool(1)
     finished = []
     killed = 0
@@ -227,8 +225,8 @@ def toy_labeller(name: str) -> AseLabeller:
 
 def test_a_stuck_pool_is_replaced(monkeypatch, tmp_path, toy_log):
     """A worker killed inside pebble's queue lock keeps the lock; then pebble cannot stop a hanging label."""
-    monkeypatch.setattr(seam, "GRACE_S", 0.5)
-    monkeypatch.setattr("phonograph.labels.execution.pool.LOST_S", 0.5)
+    monkeypatch.setattr(task, "GRACE_S", 0.5)
+    monkeypatch.setattr("phonograph.execution.pool.LOST_S", 0.5)
     crystals = list(copper(2).crystals())
     pool = WorkerPool(1)
     finished = []

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from phonograph.execution import orphans
+from phonograph.execution.deadline import limited
 from phonograph.labels.engines.program import run_program, tied_to_parent
-from phonograph.labels.execution import orphans
-from phonograph.labels.execution.deadline import limited
 from phonograph.labels.execution.worker import ProgramKilled
 
 

@@ -13,12 +13,12 @@ import pytest
 from label_toys import configurations_of, copper, marked
 
 from phonograph.errors import InputFileError
+from phonograph.execution.cluster_settings import ClusterSettings
+from phonograph.execution.pool import WorkerPool
+from phonograph.execution.seam import Finished
 from phonograph.labels import AseLabeller, label, open_store
 from phonograph.labels.attempts import Attempt, attempt_as_line, load_attempts, save_lines
 from phonograph.labels.execution import entry, journal
-from phonograph.labels.execution.cluster_settings import ClusterSettings
-from phonograph.labels.execution.pool import WorkerPool
-from phonograph.labels.execution.seam import Finished
 from phonograph.labels.results import results_folder, take_in
 from phonograph.labels.task import calculation, structure_bytes
 from phonograph.run_folder import open_run
@@ -235,7 +235,7 @@ def test_an_interrupt_leaves_the_files_of_workers_that_go_on(tmp_path, toy_log):
 
 
 def test_stores_that_share_a_folder_for_blocks_do_not_cancel_each_other(tmp_path):
-    from phonograph.labels.execution import cluster_parsl
+    from phonograph.execution import cluster_parsl
 
     settings = ClusterSettings(cores_per_node=1, folder=str(tmp_path / "blocks"))
     one, other = (cluster_parsl.own_folder(settings, results_folder(tmp_path / name)) for name in ("a", "b"))

@@ -15,8 +15,8 @@ import pytest
 from label_toys import copper
 from store_toys import ENERGY, FORCES, GAP, PLAIN, POLARISABILITY, attempt, six, story, success
 
+from phonograph.database.connection import network_file_system
 from phonograph.errors import DataError, InputFileError
-from phonograph.labels.connection import network_file_system
 from phonograph.labels.failures import failure
 from phonograph.labels.rows import array_row as stored_array
 from phonograph.labels.rows import crc
@@ -386,7 +386,7 @@ def test_the_upgrade_touches_no_label(tmp_path, monkeypatch):
         connection.set_trace_callback(statements.append)
         return connection
 
-    monkeypatch.setattr("phonograph.labels.connection.sqlite3.connect", traced)
+    monkeypatch.setattr("phonograph.database.connection.sqlite3.connect", traced)
     with open_store(path, "write"):
         pass
     monkeypatch.undo()
@@ -479,7 +479,7 @@ def test_network_file_systems_are_known_by_their_mount(tmp_path, place, kind):
 def test_a_store_on_a_network_file_system_says_so(path, monkeypatch):
     with open_store(path) as store:
         assert store.warnings == ()
-    monkeypatch.setattr("phonograph.labels.connection.network_file_system", lambda path: "nfs4")
+    monkeypatch.setattr("phonograph.database.connection.network_file_system", lambda path: "nfs4")
     with open_store(path) as store:
         (warning,) = store.warnings
     assert "network file system (nfs4)" in warning

@@ -15,13 +15,13 @@ import pytest
 from vasp_files import answer, eigenval, outcar, potcar, vasprun
 
 from phonograph.errors import ConfigurationError
+from phonograph.execution.deadline import limited
 from phonograph.files.structures import read_structure
 from phonograph.labels.engines.jobs import jobs
 from phonograph.labels.engines.vasp import VaspLabeller
 from phonograph.labels.engines.vasp_input import mesh, read_incar, reordered, species_order
 from phonograph.labels.engines.vasp_output import same_value
 from phonograph.labels.engines.vasp_potentials import LIBRARY_VARIABLE, potentials_of
-from phonograph.labels.execution.deadline import limited
 from phonograph.labels.execution.entry import label_with_remedies
 from phonograph.labels.task import calculation, rebuild, structure_bytes
 from phonograph.types import Crystal

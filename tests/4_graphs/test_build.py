@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +110,49 @@ def test_equals_ase(seed):
     i, j, shift, d = neighbor_list("ijSd", atoms, cutoff)
     expected = {(a, b, *k): x for a, b, k, x in zip(i.tolist(), j.tolist(), shift.tolist(), d, strict=True)}
     assert_same(as_dict(build_graphs(packed([crystal]), GraphSpec(cutoff_A=cutoff))), expected)
+
+
+def multiset(target, source, image):
+    """Return the edges as sorted rows (target, source, image)."""
+    rows = np.column_stack([target, source, image]).astype(np.int64)
+    return rows[np.lexsort(rows.T[::-1])]
+
+
+def all_images(crystal, cutoff):
+    """O(atoms²·images): every pair in every image that can be within the cutoff, all at once."""
+    span = np.ptp(crystal.fractional, axis=0)
+    reach = np.ceil(cutoff * np.linalg.norm(np.linalg.inv(crystal.cell_A), axis=0) + span).astype(int)
+    images = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), -1).reshape(-1, 3)
+    between = crystal.positions_A[None] - crystal.positions_A[:, None]
+    d = np.linalg.norm(between[..., None, :] + images @ crystal.cell_A, axis=-1)
+    target, source, place = np.nonzero((d > 1e-9) & (d < cutoff))
+    return multiset(target, source, images[place])
+
+
+@pytest.mark.parametrize("block", range(20))
+def test_gate_edges_of_random_cells_by_brute_force_and_by_ase(block):
+    """Gate R13: angles 30–150°, left-handed and needle-shaped cells, cutoffs beyond the cell, atoms outside it.
+
+    500 cells; set PHONOGRAPH_GATE_CELLS for more.
+    """
+    from ase import Atoms
+    from ase.neighborlist import primitive_neighbor_list
+
+    count = int(os.environ.get("PHONOGRAPH_GATE_CELLS", "500")) // 20
+    seeds = range(10**6 + block * count, 10**6 + (block + 1) * count)
+    crystals = [triclinic(s, atoms=(1, 7), lengths=(2.0, 10.0), spread=1.0 if s % 3 else 2.0) for s in seeds]
+    cutoff = 2.5 + 0.2 * block
+    graphs = build_graphs(packed(crystals), GraphSpec(cutoff_A=cutoff))
+    smaller = 0
+    for index, crystal in enumerate(crystals):
+        edges = slice(graphs.edge_offsets[index], graphs.edge_offsets[index + 1])
+        found = multiset(graphs.target[edges], graphs.source[edges], graphs.image[edges])
+        assert np.array_equal(found, all_images(crystal, cutoff)), f"cell {seeds[index]}"
+        atoms = Atoms(numbers=crystal.numbers, positions=crystal.positions_A, cell=crystal.cell_A, pbc=True)
+        i, j, shift = primitive_neighbor_list("ijS", atoms.pbc, atoms.cell, atoms.positions, cutoff)
+        assert np.array_equal(found, multiset(i, j, shift)), f"cell {seeds[index]}"
+        smaller += int(np.linalg.norm(crystal.cell_A, axis=1).min() < cutoff)
+    assert smaller > 0
 
 
 def test_a_large_cell_equals_ase():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from phonograph.files.graphs import load_graphs, save_graphs
 from phonograph.graphs import GraphSpec, build_graphs
 from phonograph.streams import stream
 from phonograph.testing import cubic_antiperovskite, displaced
+from phonograph.types import Crystal
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +44,67 @@ def test_round_trip_is_exact(graphs, tmp_path):
     assert dict(again.origin.settings) == dict(graphs.origin.settings)
 
 
+def test_ten_bytes_an_edge(tmp_path):
+    """20 cells of 40 atoms; atoms outside the cell, so that images are many; and the first version of the file."""
+    cell = cubic_antiperovskite(4.9)
+    shifts = np.stack(np.meshgrid(*[np.arange(2)] * 3), -1).reshape(-1, 3) @ cell.cell_A
+    crystal = Crystal(
+        cell_A=2 * cell.cell_A,
+        positions_A=(shifts[:, None] + cell.positions_A).reshape(-1, 3),
+        numbers=np.tile(cell.numbers, 8),
+    )
+    configurations = displaced(crystal, 20, 0.3)
+    graphs = build_graphs(configurations, GraphSpec())
+    save_graphs(graphs, tmp_path / "graphs.npz")
+    assert (tmp_path / "graphs.npz").stat().st_size < 10.5 * len(graphs.source) + 12_000
+    far = replace(configurations, positions_A=configurations.positions_A + 300 * crystal.cell_A[0] * np.eye(800, 1, -7))
+    graphs = build_graphs(far, GraphSpec())
+    assert np.abs(graphs.image).max() > 299
+    save_graphs(graphs, tmp_path / "far.npz")
+    again = load_graphs(tmp_path / "far.npz")
+    for name in ("edge_offsets", "source", "target", "image", "distance_A"):
+        assert np.array_equal(getattr(graphs, name), getattr(again, name)), name
+
+
+def test_the_first_version_is_still_read(graphs, tmp_path):
+    save_graphs(graphs, tmp_path / "graphs.npz")
+    with np.load(tmp_path / "graphs.npz") as archive:
+        header = json.loads(str(archive["header"]))
+    first = {key: header[key] for key in ("cutoff_A", "convention", "warnings", "origin")}
+    arrays = {
+        name: getattr(graphs, name)
+        for name in ("node_offsets", "numbers", "edge_offsets", "source", "target", "image", "distance_A")
+    }
+    np.savez(
+        tmp_path / "first.npz",
+        header=np.array(json.dumps({"schema": "phonograph-graphs-1", **first})),
+        sample_ids=np.array(graphs.sample_ids),
+        groups=np.array(graphs.groups),
+        **arrays,
+    )
+    again = load_graphs(tmp_path / "first.npz")
+    for name, array in arrays.items():
+        assert np.array_equal(array, getattr(again, name))
+    arrays["target"] = arrays["target"] + 50
+    rewritten(tmp_path / "first.npz", **arrays)
+    with pytest.raises(InputFileError, match="target must hold"):
+        load_graphs(tmp_path / "first.npz")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"source": None}, "missing or unknown arrays: source"),
         ({"extra": np.zeros(3)}, "missing or unknown arrays: extra"),
         ({"numbers": np.full(15, 300)}, "atomic numbers"),
-        ({"target": np.full(3, 99, dtype=np.int32)}, "target must hold"),
-        ({"edge_offsets": np.array([0, 5, 3, 9])}, "edge_offsets must rise"),
+        ({"source": np.full(3, 99, dtype=np.uint8)}, "source must hold"),
+        ({"degree": np.full(3, 99, dtype=np.uint8)}, "one number per atom"),
+        ({"degree": np.full(15, 99, dtype=np.uint8)}, "degrees do not add up"),
+        ({"node_offsets": np.array([0, 5, 3, 15])}, "node_offsets rise from 0"),
+        ({"image": np.full(3, 255, dtype=np.uint8)}, "outside its block"),
         ({"sample_ids": np.array(["a", "a", "b"])}, "occurs twice"),
         ({"header": np.array("[]")}, "schema"),
-        ({"header": np.array(json.dumps({"schema": "phonograph-graphs-1"}))}, "incomplete header"),
+        ({"header": np.array(json.dumps({"schema": "phonograph-graphs-2"}))}, "incomplete header"),
         ({"distance_A": np.zeros(4, dtype=np.int64)}, "distance_A holds int64"),
         ({"groups": np.array([1, 2, 3])}, "groups holds int64"),
     ],

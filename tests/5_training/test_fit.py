@@ -16,7 +16,7 @@ from phonograph.models.batch import PackedGraphs
 from phonograph.testing import displaced, fcc
 from phonograph.training import TrainingSettings, fit, make_split, paper_settings
 from phonograph.training.data import fit_target_scaling, select
-from phonograph.training.loop import Trainer, _slices, as_values
+from phonograph.training.loop import Member, slices
 from phonograph.types import Labels, Split, join_graphs
 
 QUICK = TrainingSettings(epochs=6, batch_size=16)
@@ -122,7 +122,7 @@ def test_the_loop_is_adam_on_the_mean_squared_error(graphs, values, split):
     data = select(graphs, values, split, "toy_eV")
     module = SMALL.build(4, 1)
     packed = PackedGraphs(data.graphs, fitted.inputs)
-    y = as_values((data.values - fitted.scaling.shift) / fitted.scaling.scale)
+    y = torch.as_tensor((data.values - fitted.scaling.shift) / fitted.scaling.scale, dtype=torch.float32)
     optimiser = torch.optim.Adam(module.parameters(), lr=settings.learning_rate, weight_decay=0.01, foreach=False)
     for epoch in fitted.history:
         module.train()
@@ -184,7 +184,7 @@ def test_elements_without_electronegativity_are_told():
 def test_batches_never_hold_a_single_crystal_unless_there_is_only_one():
     for count in range(1, 40):
         for size in range(2, 9):
-            parts = _slices(np.arange(count), size)
+            parts = [np.arange(count)[part] for part in slices(count, size)]
             assert np.array_equal(np.concatenate(parts), np.arange(count))
             assert count == 1 or min(map(len, parts)) >= 2
             assert max(map(len, parts)) <= size + 1
@@ -194,18 +194,19 @@ def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch(graphs, values, s
     data = select(graphs, values, split, "toy_eV")
     fitted = train(graphs, values, split)
 
+    packed = PackedGraphs(data.graphs, fitted.inputs)
+
     def order(seed, epoch, shuffle=True):
-        trainer = Trainer(
-            module=SMALL.build(4, 0),
-            packed=PackedGraphs(data.graphs, fitted.inputs),
-            values=torch.arange(float(len(data.values))),
+        member = Member(
+            name="order",
+            seed=seed,
+            settings=replace(QUICK, shuffle=shuffle),
+            source=packed,
+            values=torch.zeros(len(data.values), 1),
             train=data.train,
             validation=data.validation,
-            settings=replace(QUICK, shuffle=shuffle),
-            seed=seed,
-            name="order",
         )
-        return torch.cat([batch_values for _, batch_values in trainer._batches(epoch)]).tolist()
+        return member.order(epoch).tolist()
 
     assert order(1, 3) == order(1, 3)
     assert sorted(order(1, 3)) == data.train.tolist()

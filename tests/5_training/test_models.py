@@ -308,3 +308,72 @@ def test_scalings_that_cannot_be_fitted_are_refused(graphs):
     perfect = build_graphs(displaced(fcc("Ag"), 1, 0.0), GraphSpec(cutoff_A=3.0))
     with pytest.raises(DataError, match=r"all training edges are 2\.86"):
         fit_input_scaling(perfect, "minmax")
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), functions=st.sampled_from([1, 2, 5]), count=st.integers(1, 6))
+def test_three_routes_agree_for_any_number_of_edge_functions(graphs, seed, functions, count):
+    """R21: dense, sparse, and torch_geometric's layer once per function; values, and gradients of edges and weights."""
+    random = np.random.default_rng(seed)
+    chosen = graphs.select(random.choice(len(graphs), count, replace=False))
+    generator = torch.Generator().manual_seed(seed)
+    for dtype, bound in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        batch = make_batch(chosen, dtype=dtype)
+        shape = (len(chosen.distance_A), functions)[: 1 if functions == 1 else 2]
+        weight = torch.rand(shape, generator=generator).to(dtype)
+        batch = _with_functions(batch, weight)
+        layer = GraphConv(4, 7, functions).to(dtype)
+        theirs = [pyg.GraphConv(4, 7).to(dtype) for _ in range(functions)]
+        for k, other in enumerate(theirs):
+            other.lin_rel.weight.data = layer.neighbours.weight.data[:, 4 * k : 4 * (k + 1)].clone()
+            other.lin_rel.bias.data = layer.neighbours.bias.data / functions
+            other.lin_root.weight.data = layer.itself.weight.data / functions
+        h = torch.randn(len(chosen.numbers), 4, generator=generator).to(dtype)
+        pull = torch.randn(len(chosen.numbers), 7, generator=generator).to(dtype)
+        results = []
+        for route in (batch, batch.as_edge_list()):
+            leaf = weight.clone().requires_grad_()
+            out = layer(route.with_edge_weight(leaf), h)
+            own = torch.autograd.grad((out * pull).sum(), [leaf, layer.neighbours.weight, layer.itself.weight])
+            results.append([out, *own])
+        leaf = weight.clone().requires_grad_()
+        columns = leaf[:, None] if functions == 1 else leaf
+        out = sum(other(h, batch.edge_index, columns[:, k]) for k, other in enumerate(theirs))
+        grads = torch.autograd.grad(
+            (out * pull).sum(), [leaf, *(o.lin_rel.weight for o in theirs), theirs[0].lin_root.weight]
+        )
+        results.append([out, grads[0], torch.cat(grads[1:-1], 1), grads[-1]])
+        for other in results[1:]:
+            for one, two in zip(results[0], other, strict=True):
+                assert relative(one, two) < bound
+
+
+def _with_functions(batch, weight):
+    """The batch with edge weights of another number of functions, on both routes."""
+    from phonograph.models.batch import Edges, GraphBatch
+
+    size = batch.nodes_per_graph
+    shape = (batch.n_graphs, size, size)
+    return GraphBatch(
+        x=batch.x,
+        batch=batch.batch,
+        n_graphs=batch.n_graphs,
+        edges=Edges(batch.edge_index, weight, batch.edge_distance),
+        nodes_per_graph=size,
+        adjacency=torch.zeros(
+            shape if weight.ndim == 1 else (shape[0], weight.shape[1], size, size), dtype=weight.dtype
+        ),
+    ).with_edge_weight(weight)
+
+
+def test_what_the_first_convolution_reads_is_made_once(graphs):
+    from phonograph.models.batch import GraphBatch
+
+    for law in ("minmax", "radial"):
+        packed = PackedGraphs(graphs, fit_input_scaling(graphs, law, radial_functions=3), torch.float64)
+        batch = packed.batch([5, 2, 9])
+        sums = torch.cat([batch.as_edge_list().aggregate(batch.x), batch.x], 1)
+        assert torch.allclose(batch.first.flatten(0, 1), sums, rtol=1e-12)
+        moved = batch.with_features(2 * batch.x)
+        assert torch.allclose(moved.first, 2 * batch.first)
+        assert isinstance(moved, GraphBatch)

@@ -152,3 +152,91 @@ def test_a_changed_byte_in_a_checkpoint_is_always_noticed(graphs, labels, split,
         again = train(graphs, labels, split, checkpoint)
         assert same(again, whole)
         assert "training started from the beginning" in again.warnings[0]
+
+
+def every_step(monkeypatch):
+    """Keep what the checkpoint of every step would be, without waiting for the disk."""
+    from phonograph.training import checkpoint
+
+    copies = []
+    monkeypatch.setattr(checkpoint, "write_bytes", lambda _path, data: copies.append(data))
+    return copies
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_resume_is_bitwise_from_every_step(graphs, labels, split, tmp_path, monkeypatch, own):
+    """R9: 64 steps, 64 resumes, also in the middle of an epoch, also for a network that is not ours."""
+    from dataclasses import dataclass
+
+    from torch import nn
+
+    class Noisy(nn.Module):
+        def __init__(self, features):
+            super().__init__()
+            self.layer = nn.Linear(features, 8)
+            self.norm, self.drop, self.last = nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1)
+
+        def forward(self, batch):
+            return self.last(self.drop(self.norm(self.layer(batch.pool(batch.aggregate(batch.x), "mean"))))).squeeze(-1)
+
+    @dataclass(frozen=True)
+    class NoisyModel:
+        def build(self, features, seed):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                return Noisy(features)
+
+    model = NoisyModel() if own else MODEL
+    settings = replace(SETTINGS, epochs=16, batch_size=11, patience=16)  # 4 steps per epoch
+
+    def run(checkpoint, checkpoint_s=0.0):
+        own = replace(settings, checkpoint_s=checkpoint_s)
+        return fit(graphs, labels, split, model, own, target="toy_eV", seed=5, checkpoint=checkpoint)
+
+    copies = every_step(monkeypatch)
+    whole = run(tmp_path / "c")
+    assert len(copies) == 64
+    assert len(set(copies)) == 64
+    for step, copy in enumerate(copies[: 64 : 7 if own else 1]):
+        (tmp_path / "c").write_bytes(copy)
+        torch.rand(3)
+        assert same(run(tmp_path / "c", checkpoint_s=1e9), whole), step
+
+
+def test_more_epochs_go_on_from_fewer(graphs, labels, split, tmp_path):
+    """What successive halving needs: ten epochs, then two more, are twelve; fewer than were done is told."""
+    settings = replace(SETTINGS, patience=3, learning_rate=0.03)
+    train(graphs, labels, split, tmp_path / "c", replace(settings, epochs=4))
+    epochs = []
+    more = train(graphs, labels, split, tmp_path / "c", settings, progress=lambda _w, done, _t: epochs.append(done))
+    assert same(more, train(graphs, labels, split, settings=settings))
+    assert epochs[0] == 5
+    fewer = train(graphs, labels, split, tmp_path / "c", replace(settings, epochs=2))
+    assert len(fewer.history) == 2
+    assert f"it is of epoch {len(more.history)}, 2 are wanted" in fewer.warnings[0]
+
+
+def test_a_killed_writer_leaves_a_checkpoint(tmp_path):
+    """R9: written over and over, killed at any moment, there is always one whole checkpoint."""
+    from phonograph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+
+    path = tmp_path / "c"
+    code = (
+        "import torch, sys; from pathlib import Path\n"
+        "from phonograph.training.checkpoint import Checkpoint, write_checkpoint\n"
+        "print('ready', flush=True)\n"
+        "for n in range(10**6): write_checkpoint(Path(sys.argv[1]), Checkpoint({'a': torch.full((4096,), float(n))}, {'key': 'k'}))\n"
+    )
+    write_checkpoint(path, Checkpoint({"a": torch.zeros(4096)}, {"key": "k"}))
+    random = stream(0, "kill-writer")
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as child:
+        child.stdout.readline()
+        for _ in range(30):  # stopped and read at random moments, then killed
+            time.sleep(float(random.uniform(0, 0.01)))
+            child.send_signal(signal.SIGSTOP)
+            found = read_checkpoint(path, "k")
+            assert not isinstance(found, str), found
+            assert len(set(found.tensors["a"].tolist())) == 1
+            child.send_signal(signal.SIGCONT)
+        child.kill()
+    assert not isinstance(read_checkpoint(path, "k"), str)

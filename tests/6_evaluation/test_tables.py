@@ -32,6 +32,8 @@ def test_round_trip_is_bitwise(judged, saved: Path) -> None:
     again = load_evaluation(saved)
     assert repr(again.metrics) == repr(judged.metrics)
     assert repr(again.summary) == repr(judged.summary)
+    assert repr(again.intervals) == repr(judged.intervals)
+    assert again.intervals
     assert again.warnings == judged.warnings
     assert dict(again.origin.versions) == dict(judged.origin.versions)
     assert again.origin.settings["models"] == judged.origin.settings["models"]
@@ -52,7 +54,7 @@ def test_columns_are_those_that_others_script_against(saved: Path) -> None:
 
 def test_saving_again_gives_the_same_bytes(judged, saved: Path, tmp_path: Path) -> None:
     save_evaluation(load_evaluation(saved), tmp_path / "again")
-    for name in ("metrics.csv", "predictions.csv", "summary.csv", "evaluation.json"):
+    for name in ("metrics.csv", "predictions.csv", "summary.csv", "intervals.csv", "evaluation.json"):
         assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
@@ -117,6 +119,13 @@ def test_a_missing_file_is_one_sentence(saved: Path, name: str) -> None:
     (saved / name).unlink()
     with pytest.raises(InputFileError, match=f"{name} not found"):
         load_evaluation(saved)
+
+
+def test_an_evaluation_of_the_first_versions_has_no_intervals(judged, saved: Path) -> None:
+    (saved / "intervals.csv").unlink()
+    again = load_evaluation(saved)
+    assert again.intervals == ()
+    assert repr(again.summary) == repr(judged.summary)
 
 
 def test_names_that_need_quoting_survive(tmp_path: Path) -> None:

@@ -58,8 +58,6 @@ hidden_channels = 8
 [training.settings]
 epochs = 12
 checkpoint_s = 0.0
-[training.study]
-architectures = [2, 5]
 [explanation]
 runs = 2
 configurations = 1

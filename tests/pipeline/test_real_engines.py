@@ -19,7 +19,6 @@ SMALLER = (
     'training.targets=["band_gap_eV"]',
     "training.seeds=[0]",
     "training.settings.epochs=10",
-    "training.study.architectures=[5]",
     "explanation.configurations=1",
     "explanation.explainer.epochs=20",
     "thermal.temperatures_K=[300]",

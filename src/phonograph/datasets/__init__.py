@@ -17,6 +17,11 @@ def dataset_names() -> tuple[str, ...]:
     return tuple(sorted(folder.name for folder in SHIPPED.iterdir() if (folder / "dataset.json").is_file()))
 
 
+def dataset_folder(name: str) -> Path:
+    """Return the folder of one of :func:`dataset_names`."""
+    return SHIPPED / name
+
+
 def load_dataset(name: str | os.PathLike[str]) -> Dataset:
     """Load a dataset that comes with Phonograph, or one from a folder.
 
@@ -41,7 +46,7 @@ def load_dataset(name: str | os.PathLike[str]) -> Dataset:
     ['thermal', 'random', 'matched', 'md', 'static', 'regression']
     """
     if isinstance(name, str) and name in dataset_names():
-        return load_dataset_folder(SHIPPED / name)
+        return load_dataset_folder(dataset_folder(name))
     if Path(name).is_dir():
         return load_dataset_folder(name)
     raise InputFileError(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from phonograph.errors import DataError
+from phonograph.evaluation.references import FittedReference
 from phonograph.types import Fitted, GraphSet, Split
 
 RESOLUTION_A = 1e-4
@@ -26,7 +27,7 @@ def seen_in_fitting(split: Split, part: str) -> frozenset[str]:
 
 
 def refuse_leaks(
-    fitted: Fitted, sample_ids: Sequence[str], part: str, tested_on: str, groups: Mapping[str, str]
+    fitted: Fitted | FittedReference, sample_ids: Sequence[str], part: str, tested_on: str, groups: Mapping[str, str]
 ) -> None:
     """Raise :class:`DataError` where a sample, or another one of its group, was used to fit the model.
 
@@ -56,7 +57,9 @@ def refuse_leaks(
         )
 
 
-def count_duplicates(fitted: Fitted, sample_ids: Iterable[str], part: str, fingerprint_of: Mapping[str, str]) -> int:
+def count_duplicates(
+    fitted: Fitted | FittedReference, sample_ids: Iterable[str], part: str, fingerprint_of: Mapping[str, str]
+) -> int:
     """Return how many of ``sample_ids`` have the structure of a sample the model was fitted on, by fingerprint."""
     seen = {fingerprint_of[s] for s in seen_in_fitting(fitted.split, part) if s in fingerprint_of}
     return sum(fingerprint_of.get(sample) in seen for sample in sample_ids)

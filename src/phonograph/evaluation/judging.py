@@ -11,16 +11,21 @@ import numpy as np
 
 from phonograph.errors import DataError
 from phonograph.evaluation.audit import count_duplicates, fingerprints, refuse_leaks
+from phonograph.evaluation.intervals import Tested, intervals
 from phonograph.evaluation.paper import PaperFilter
-from phonograph.evaluation.scoring import score, training_mean, trivial
+from phonograph.evaluation.references import FittedReference
+from phonograph.evaluation.scoring import SCOPES, score, training_mean, trivial
+from phonograph.evaluation.skill import skill_verdicts, skills_over
 from phonograph.evaluation.summary import summarise, verdicts
 from phonograph.types import (
     Evaluation,
     Fitted,
+    FloatArray,
     GraphSet,
     IntArray,
     Labels,
     Metric,
+    MetricInterval,
     Origin,
     Predictions,
     Progress,
@@ -29,6 +34,9 @@ from phonograph.types import (
 
 Collection = tuple[GraphSet, Split | Mapping[int, Split]]
 """The graphs of a collection and its split: one for all models, or one per training seed."""
+
+Judged = Fitted | FittedReference
+"""What can be judged: networks, and the references that they have to beat."""
 
 PARTS = ("train", "validation", "test")
 
@@ -70,7 +78,7 @@ def evaluate(
 
 
 def cross_test(
-    fits: Sequence[Fitted],
+    fits: Sequence[Judged],
     collections: Mapping[str, Collection],
     labels: Labels,
     *,
@@ -83,7 +91,8 @@ def cross_test(
     Parameters
     ----------
     fits
-        Trained models of one or several targets, training collections and seeds.
+        Trained models of one or several targets, training collections and seeds, and references fitted on their
+        splits (:func:`phonograph.evaluation.fit_references`).
     collections
         Name → (graphs, split).  The split is one :class:`~phonograph.types.Split` for all models, or a mapping
         from training seed to split.  The names become ``tested_on``.
@@ -102,7 +111,9 @@ def cross_test(
     -------
     Evaluation
         Lines for the scopes ``all``, ``in_range`` and ``out_of_range`` of the model's training labels, with counts,
-        for each network and for the mean predictor; the summary is the mean ± standard deviation over seeds.
+        for each network, reference and the mean predictor; the summary is the mean ± standard deviation over seeds of
+        the networks, with 95 % intervals over groups of test samples and over seeds; ``skills`` compares the networks
+        with each reference.
 
     Raises
     ------
@@ -140,9 +151,23 @@ def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
         metrics=tuple(metrics.values()),
         predictions=tuple(predictions.values()),
         summary=summarise(tuple(metrics.values())),
+        skills=skills_over(tuple(metrics.values())),
+        intervals=_joined_intervals(evaluations),
         warnings=tuple(dict.fromkeys(w for evaluation in evaluations for w in evaluation.warnings)),
         origin=evaluations[0].origin if evaluations else Origin(room="evaluation"),
     )
+
+
+def _joined_intervals(evaluations: Sequence[Evaluation]) -> tuple[MetricInterval, ...]:
+    """Return the intervals of lines that stand in one evaluation only, or are the same in all that have them.
+
+    A line whose networks are spread over evaluations has no interval: judge them together for one.
+    """
+    found: dict[tuple[str, ...], list[MetricInterval]] = {}
+    for item in (item for evaluation in evaluations for item in evaluation.intervals):
+        key = (item.target, item.trained_on, item.tested_on, item.split, item.scope, item.metric)
+        found.setdefault(key, []).append(item)
+    return tuple(items[0] for items in found.values() if len({repr(item) for item in items}) == 1)
 
 
 def _key(line: Metric | Predictions) -> tuple[object, ...]:
@@ -156,6 +181,16 @@ class _Notes:
     holes: dict[tuple[str, str, str], list[tuple[int, int]]] = field(default_factory=dict)
     duplicates: dict[tuple[str, str], int] = field(default_factory=dict)
     without_baseline: list[str] = field(default_factory=list)
+    unknown: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def told_unknown(self, fitted: FittedReference, collection: Collection, tested_on: str, part: str) -> bool:
+        """Return whether a reference cannot predict the whole part; then count what it cannot."""
+        samples: tuple[str, ...] = getattr(_split_of(collection, fitted, tested_on), part)
+        count = int(np.isnan(fitted.predict(samples)).sum())
+        if count:
+            place = (fitted.name, tested_on)
+            self.unknown[place] = max(count, self.unknown.get(place, 0))
+        return count > 0
 
     def sentences(self) -> Iterator[str]:
         for (target, tested_on, part), counts in self.holes.items():
@@ -167,6 +202,10 @@ class _Notes:
                 f"up to {count} test samples of {tested_on!r} have the same structure as a sample that the models "
                 f"trained on {trained_on!r} were fitted on; their error is not a test error"
             )
+        for (reference, tested_on), count in self.unknown.items():
+            yield (
+                f"{reference} is not judged on {tested_on!r}: undisplaced positions of {count} samples are not known"
+            )
         if self.without_baseline:
             yield (
                 f"{len(self.without_baseline)} models have no labels of their training samples at hand, so they are "
@@ -175,7 +214,7 @@ class _Notes:
 
 
 def _judge(
-    fits: Sequence[Fitted],
+    fits: Sequence[Judged],
     collections: Mapping[str, Collection],
     labels: Labels,
     *,
@@ -187,6 +226,7 @@ def _judge(
     notes = _Notes()
     metrics: list[Metric] = []
     predictions: list[Predictions] = []
+    tested: list[Tested] = []
     index = _Index.of(collections)
     for done, fitted in enumerate(fits):
         mean = training_mean(fitted, labels)
@@ -195,13 +235,17 @@ def _judge(
         for tested_on, collection in collections.items():
             own = own_parts if tested_on == fitted.trained_on else ()
             for part in dict.fromkeys((*own, *parts)):
+                if isinstance(fitted, FittedReference) and notes.told_unknown(fitted, collection, tested_on, part):
+                    continue
                 found = _predict_part(fitted, collection, labels, tested_on, part, index, notes)
                 found = paper.narrow(found, fitted.train_range) if paper else found
                 lines = score(found, fitted.train_range)
                 lines += score(trivial(found, mean), fitted.train_range) if np.isfinite(mean) else ()
                 kept = paper.keep(lines) if paper else lines
                 metrics += kept
-                predictions += [found] if any(line.model == fitted.name for line in kept) else []
+                if any(line.model == fitted.name for line in kept):
+                    predictions.append(found)
+                    tested.append(_tested(found, fitted, mean, collection, part))
         if progress:
             progress("judging models", done + 1, len(fits))
     sentences = (*notes.sentences(), *(paper.sentences() if paper else ()))
@@ -210,21 +254,35 @@ def _judge(
         "collections": list(collections),
         "paper_filter": paper is not None,
     }
-    return _assemble(metrics, predictions, sentences, settings)
+    return _assemble(metrics, predictions, sentences, settings, tested, index.groups)
+
+
+def _tested(found: Predictions, fitted: Fitted, mean: float, collection: Collection, part: str) -> Tested:
+    split = _split_of(collection, fitted, found.tested_on)
+    rest = sum(len(getattr(split, other)) for other in PARTS if other != part)
+    return Tested(predictions=found, train_range=fitted.train_range, mean=mean, rest=rest)
 
 
 def _assemble(
-    metrics: Sequence[Metric], predictions: Sequence[Predictions], sentences: Sequence[str], settings: Mapping[str, Any]
+    metrics: Sequence[Metric],
+    predictions: Sequence[Predictions],
+    sentences: Sequence[str],
+    settings: Mapping[str, Any],
+    tested: Sequence[Tested],
+    groups: Mapping[str, str],
 ) -> Evaluation:
     # Models of one seed share their split, and so their mean predictor: its lines are written once.
     unique = tuple({repr(metric): metric for metric in metrics}.values())
-    summary = summarise(unique)
+    summary, compared = summarise(unique), skills_over(unique)
     scope = "in_range" if settings["paper_filter"] else "all"
+    certain = intervals(tested, groups, ["in_range"] if settings["paper_filter"] else SCOPES)
     return Evaluation(
         metrics=unique,
         predictions=tuple(p for p in predictions if p.sample_ids),
         summary=summary,
-        warnings=(*sentences, *verdicts(summary, scope)),
+        skills=compared,
+        intervals=certain,
+        warnings=(*sentences, *verdicts(summary, scope, certain), *skill_verdicts(compared, scope)),
         origin=Origin(
             room="evaluation", settings=settings, versions={name: version(name) for name in ("numpy", "torch")}
         ),
@@ -253,10 +311,8 @@ class _Index:
 
 
 def _predict_part(
-    fitted: Fitted, collection: Collection, labels: Labels, tested_on: str, part: str, index: _Index, notes: _Notes
+    fitted: Judged, collection: Collection, labels: Labels, tested_on: str, part: str, index: _Index, notes: _Notes
 ) -> Predictions:
-    from phonograph.models import predict
-
     graphs, split = collection[0], _split_of(collection, fitted, tested_on)
     samples: tuple[str, ...] = getattr(split, part)
     refuse_leaks(fitted, samples, part, tested_on, index.groups)
@@ -281,11 +337,19 @@ def _predict_part(
         seed=fitted.seed,
         sample_ids=chosen,
         truth=truth[known],
-        prediction=predict(fitted, graphs.select(places[known])) if len(chosen) else np.zeros(0),
+        prediction=_values(fitted, graphs, places[known], chosen),
     )
 
 
-def _need_labels(fitted: Fitted, labels: Labels, samples: Sequence[str], part: str, tested_on: str) -> None:
+def _values(fitted: Judged, graphs: GraphSet, places: IntArray, samples: Sequence[str]) -> FloatArray:
+    if isinstance(fitted, FittedReference):
+        return fitted.predict(samples)
+    from phonograph.models import predict
+
+    return predict(fitted, graphs.select(places)) if len(places) else np.zeros(0)
+
+
+def _need_labels(fitted: Judged, labels: Labels, samples: Sequence[str], part: str, tested_on: str) -> None:
     if len(samples) and not np.isfinite(labels.aligned(fitted.target, samples)).any():
         what = f"{part} samples" if part else "samples"
         raise DataError(
@@ -294,7 +358,7 @@ def _need_labels(fitted: Fitted, labels: Labels, samples: Sequence[str], part: s
         )
 
 
-def _split_of(collection: Collection, fitted: Fitted, tested_on: str) -> Split:
+def _split_of(collection: Collection, fitted: Judged, tested_on: str) -> Split:
     split = collection[1]
     if isinstance(split, Split):
         return split

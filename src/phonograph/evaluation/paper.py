@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from phonograph.evaluation.scoring import MEAN_PREDICTOR, in_range
-from phonograph.types import Metric, Predictions
+from phonograph.evaluation.scoring import in_range
+from phonograph.types import REFERENCES, Metric, Predictions
 
 GAP_TARGET = "band_gap_eV"
 MINIMUM_GAP_EV = 0.4
@@ -52,9 +52,9 @@ class PaperFilter:
         )
 
     def keep(self, metrics: Sequence[Metric]) -> tuple[Metric, ...]:
-        """Return the ``in_range`` lines without networks of R² < −1; the mean predictor always stays."""
+        """Return the ``in_range`` lines without networks of R² < −1; references always stay."""
         lines = [metric for metric in metrics if metric.scope == "in_range"]
-        bad = [line for line in lines if line.model != MEAN_PREDICTOR and line.r2 < MINIMUM_R2]
+        bad = [line for line in lines if line.model not in REFERENCES and line.r2 < MINIMUM_R2]
         self.dropped += bad
         return tuple(line for line in lines if line not in bad)
 

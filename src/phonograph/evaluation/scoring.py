@@ -14,6 +14,7 @@ from phonograph.evaluation.metrics import (
     root_mean_squared_error,
     squared_pearson,
 )
+from phonograph.evaluation.references import FittedReference
 from phonograph.types import Fitted, FloatArray, Labels, Metric, Predictions
 
 MEAN_PREDICTOR = "mean-predictor"
@@ -66,7 +67,7 @@ def _metric(predictions: Predictions, scope: str, chosen: NDArray[np.bool_]) -> 
     )
 
 
-def training_mean(fitted: Fitted, labels: Labels) -> float:
+def training_mean(fitted: Fitted | FittedReference, labels: Labels) -> float:
     """Return the mean of the training labels, in the target's unit; NaN where none of them is at hand."""
     values = labels.aligned(fitted.target, fitted.split.train)
     known = values[np.isfinite(values)]

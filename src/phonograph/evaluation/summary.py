@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from phonograph.evaluation.scoring import MEAN_PREDICTOR, skills
-from phonograph.types import Metric, MetricSummary
+from phonograph.evaluation.scoring import skills
+from phonograph.types import REFERENCES, Metric, MetricInterval, MetricSummary
 
 
 def summarise(metrics: Sequence[Metric]) -> tuple[MetricSummary, ...]:
@@ -20,7 +20,7 @@ def summarise(metrics: Sequence[Metric]) -> tuple[MetricSummary, ...]:
     skill_of = skills(lines)
     groups: dict[tuple[str, ...], list[int]] = {}
     for position, m in enumerate(lines):
-        if m.model != MEAN_PREDICTOR:
+        if m.model not in REFERENCES:
             groups.setdefault((m.target, m.unit, m.trained_on, m.tested_on, m.split, m.scope), []).append(position)
     return tuple(
         _summary(key, [lines[p] for p in positions], [skill_of[p] for p in positions])
@@ -69,18 +69,43 @@ NOISE_R2 = 0.05
 """R² up to which a network has learned nothing that its targets show: labels that are pure noise give as much."""
 
 
-def verdicts(summary: Sequence[MetricSummary], scope: str) -> tuple[str, ...]:
-    """Return one sentence per test, in this scope, in which the networks do not beat the mean predictor.
+def verdicts(summary: Sequence[MetricSummary], scope: str, intervals: Sequence[MetricInterval] = ()) -> tuple[str, ...]:
+    """Return one sentence per test, in this scope, in which networks do not beat the mean predictor, or may not.
 
-    A skill of at most 0 means that they do not; an R² of at most :data:`NOISE_R2` that they hardly do.
+    They beat it where the whole 95 % interval of their skill is above zero, over test samples and, for several
+    networks, over seeds, and R² is above :data:`NOISE_R2`; where an interval reaches below zero, the data do not say.
     """
-    return tuple(
-        f"{s.target}: models trained on {s.trained_on!r} {_how_much(s)} the mean of their training labels on the test "
-        f"part of {s.tested_on!r} (MAE {s.mae:.4g} {s.unit}, skill {s.skill:.2f} over {s.models} models)"
-        for s in summary
-        if s.split == "test" and s.scope == scope and (s.skill <= 0 or s.r2 <= NOISE_R2)
-    )
+    certain = {(i.target, i.trained_on, i.tested_on, i.split, i.scope): i for i in intervals if i.metric == "skill"}
+    found = []
+    for s in summary:
+        if s.split != "test" or s.scope != scope:
+            continue
+        interval = certain.get((s.target, s.trained_on, s.tested_on, s.split, s.scope))
+        words = _how_much(s, interval)
+        if words:
+            found.append(
+                f"{s.target}: models trained on {s.trained_on!r} {words} the mean of their training labels on the test "
+                f"part of {s.tested_on!r} (MAE {s.mae:.4g} {s.unit}, skill {s.skill:.2f} over {s.models} models"
+                f"{_bounds(interval)})"
+            )
+    return tuple(found)
 
 
-def _how_much(summary: MetricSummary) -> str:
-    return "do not beat" if summary.skill <= 0 else "hardly beat"
+def _how_much(summary: MetricSummary, interval: MetricInterval | None) -> str:
+    bounds = [] if interval is None else [b for b in (interval.low, interval.seed_low) if np.isfinite(b)]
+    if summary.skill <= 0:
+        return "do not beat"
+    if bounds and min(bounds) <= 0:
+        return "cannot be claimed to beat"
+    return "hardly beat" if summary.r2 <= NOISE_R2 else ""
+
+
+def _bounds(interval: MetricInterval | None) -> str:
+    if interval is None:
+        return ""
+    words = ""
+    if np.isfinite(interval.low):
+        words += f"; 95 % interval {interval.low:.2f} to {interval.high:.2f} over {interval.groups} groups of samples"
+    if np.isfinite(interval.seed_low):
+        words += f"; {interval.seed_low:.2f} to {interval.seed_high:.2f} over seeds"
+    return words

@@ -16,7 +16,7 @@ from torch.nn import functional
 from phonograph.explanation.edges import UndirectedEdges, undirected_edges
 from phonograph.models.batch import GraphBatch, PackedGraphs, as_array
 from phonograph.models.features import edge_weights
-from phonograph.models.predict import network
+from phonograph.models.predict import build_network, head_of, network
 from phonograph.streams import stream
 from phonograph.types import Fitted, FloatArray, GraphSet, IntArray, Progress
 
@@ -71,12 +71,14 @@ def optimise_masks(
 def removed_weights(fitted: Fitted, graphs: GraphSet, removal: str, rest_distance_A: FloatArray) -> FloatArray:
     """Return the weight of each directed edge when its bond is removed: 0, or that of its rest length.
 
+    Shape (edges,), or (edges, K) where the edge law has K functions of the distance.
+
     Bonds that the reference does not have (rest length at or beyond the cutoff) get 0 in either case.
     """
-    if removal == "delete":
-        return np.zeros(len(graphs.distance_A))
-    present = rest_distance_A < graphs.spec.cutoff_A
-    return np.where(present, edge_weights(np.where(present, rest_distance_A, 1.0), fitted.inputs), 0.0)
+    rest_A = np.full(len(graphs.distance_A), np.inf) if removal == "delete" else rest_distance_A
+    present = rest_A < graphs.spec.cutoff_A
+    weights = edge_weights(np.where(present, rest_A, 1.0), fitted.inputs)
+    return np.where(present if weights.ndim == 1 else present[:, None], weights, 0.0)
 
 
 def _parts(runs: list[tuple[int, int]], edges: IntArray) -> Iterator[list[tuple[int, int]]]:
@@ -104,7 +106,7 @@ class _Runs:
         fitted: Fitted,
     ) -> None:
         places = np.array([place for _, place in runs])
-        self.batch, self.settings = packed.batch(places), settings
+        self.batch, self.settings, self.fitted = packed.batch(places), settings, fitted
         self.counts = [len(bonds[place].key) for place in places]
         starts = np.cumsum([0, *self.counts])
         of_directed = [bonds[place].of_directed + start for place, start in zip(places, starts[:-1], strict=True)]
@@ -121,9 +123,9 @@ class _Runs:
         """Take one step of Adam."""
         if self.goal is None:
             with torch.no_grad():
-                self.goal = module(self.batch)
+                self.goal = head_of(self.fitted, module(self.batch))
         mask = torch.sigmoid(self.logits)
-        predicted = module(masked(self.batch, mask[self.bond], self.removed))
+        predicted = head_of(self.fitted, module(masked(self.batch, mask[self.bond], self.removed)))
         entropy = -mask * functional.logsigmoid(self.logits) - (1.0 - mask) * functional.logsigmoid(-self.logits)
         penalty = self.settings.size_weight * mask + self.settings.entropy_weight * entropy
         loss = (((predicted - self.goal) * self.scale) ** 2).sum() + (penalty * self.share).sum()
@@ -141,6 +143,8 @@ def _start(seed: int, count: int) -> FloatArray:
 
 def masked(batch: GraphBatch, mask: torch.Tensor, removed: torch.Tensor) -> GraphBatch:
     """Return the batch with edge weights w⁰ + m (w − w⁰); ``mask`` m and ``removed`` w⁰ are per directed edge."""
+    if batch.edge_weight.ndim == 2:  # one mask for all functions of the distance of an edge
+        mask = mask[:, None]
     return batch.with_edge_weight(removed + mask * (batch.edge_weight - removed))
 
 
@@ -169,7 +173,8 @@ def predict_masked(
             part = places[start : start + block]
             mask = torch.from_numpy(np.concatenate(list(masks[start : start + block])).astype(np.float64))
             batch = packed.batch(part)
-            values.append(as_array(module(masked(batch, mask, torch.from_numpy(_select(removed, graphs, part))))))
+            outputs = module(masked(batch, mask, torch.from_numpy(_select(removed, graphs, part))))
+            values.append(as_array(head_of(fitted, outputs)))
     return fitted.scaling.shift + fitted.scaling.scale * np.concatenate(values)
 
 
@@ -181,6 +186,6 @@ def with_random_weights(fitted: Fitted, seed: int) -> Fitted:
     """Return the same network with freshly initialised weights instead of the trained ones."""
     from dataclasses import replace
 
-    module = fitted.model.build(len(fitted.inputs.feature_min), seed)
+    module = build_network(fitted.model, fitted.inputs, seed, max(1, len(fitted.heads)))
     weights = {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
     return replace(fitted, name=f"{fitted.name} with random weights", weights=weights)

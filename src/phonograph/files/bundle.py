@@ -49,7 +49,10 @@ MAX_WEIGHTS_BYTES = 2**31
 MODELS: Mapping[str, type] = {"GraphConvNet": GraphConvNet}
 """Networks that a bundle may name; for any other the reader passes the object itself."""
 
-OLD_VALUES: Mapping[str, Mapping[str, Any]] = {"InputScaling": {"radial_functions": 0}, "GraphConvNet": {}}
+OLD_VALUES: Mapping[str, Mapping[str, Any]] = {
+    "InputScaling": {"radial_functions": 0, "node_features": "elements"},
+    "GraphConvNet": {},
+}
 """What fields meant before they existed: record → field → value, for bundles of schema 1."""
 
 _ENTRIES = frozenset(

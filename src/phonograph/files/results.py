@@ -4,7 +4,8 @@
 folder             files
 =================  ===========================================================================
 5_training         ``study.csv``, ``study.json``
-6_evaluation       ``metrics.csv``, ``predictions.csv``, ``summary.csv``, ``evaluation.json``
+6_evaluation       ``metrics.csv``, ``predictions.csv``, ``summary.csv``, ``intervals.csv``,
+                   ``evaluation.json``
 7_explanation      ``edges.csv``, ``bonds.csv``, ``fidelity.csv``, ``explanation.json``
 8_thermal          ``curve.csv``, ``curve.json``
 =================  ===========================================================================
@@ -35,8 +36,10 @@ from phonograph.types import (
     Fidelity,
     IntArray,
     Metric,
+    MetricInterval,
     MetricSummary,
     Predictions,
+    Skill,
     Study,
     StudyRow,
     ThermalCurve,
@@ -85,11 +88,13 @@ class _Edge:
 
 
 def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
-    """Write ``metrics.csv``, ``predictions.csv`` (one line per sample), ``summary.csv`` and ``evaluation.json``."""
+    """Write ``metrics.csv``, ``predictions.csv``, ``summary.csv``, ``skills.csv``, ``intervals.csv`` and the rest."""
     place = Path(folder)
     write_rows(place / "metrics.csv", Metric, evaluation.metrics)
     write_rows(place / "predictions.csv", _Prediction, _prediction_rows(evaluation.predictions))
     write_rows(place / "summary.csv", MetricSummary, evaluation.summary)
+    write_rows(place / "skills.csv", Skill, evaluation.skills)
+    write_rows(place / "intervals.csv", MetricInterval, evaluation.intervals)
     write_sidecar(place / "evaluation.json", "phonograph.evaluation/1", evaluation.warnings, evaluation.origin)
 
 
@@ -98,12 +103,16 @@ def load_evaluation(folder: str | os.PathLike[str]) -> Evaluation:
     place = Path(folder)
     document = read_sidecar(place / "evaluation.json", "phonograph.evaluation/1")
     rows = read_rows(place / "predictions.csv", _Prediction)
+    intervals = place / "intervals.csv"  # which evaluations of the first versions lack
     return Evaluation(
         metrics=read_rows(place / "metrics.csv", Metric),
         predictions=tuple(
             _predictions(place, key, list(group)) for key, group in itertools.groupby(rows, key=_prediction_key)
         ),
         summary=read_rows(place / "summary.csv", MetricSummary),
+        # Runs made before there were references have none.
+        skills=read_rows(place / "skills.csv", Skill) if (place / "skills.csv").exists() else (),
+        intervals=read_rows(intervals, MetricInterval) if intervals.is_file() else (),
         warnings=document["warnings"],
         origin=document["origin"],
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from phonograph.errors import DataError
 from phonograph.graphs.neighbours import MAX_PAIRS, Pairs, neighbours
+from phonograph.graphs.published import published_edges
 from phonograph.types import (
     MIN_DISTANCE_A,
     Configurations,
@@ -26,13 +27,14 @@ from phonograph.types import (
     Origin,
     Progress,
 )
+from phonograph.types.arrays import frozen
 
 TOLERANCE_A = 1e-9
 """A pair this close to the cutoff counts as at the cutoff, hence outside: rounding never decides on an edge."""
 
 _COINCIDENT_A = 1e-3
 _BLOCK = 1024
-_BLOCK_ELEMENTS = 2**20
+_BLOCK_ELEMENTS = 2**18
 _LARGEST_STRAIN = 0.1
 _LARGEST_MOVE_A = 2.0
 
@@ -64,6 +66,9 @@ def build_graphs(configurations: Configurations, spec: GraphSpec, *, progress: P
     (target, source, image); both directions have bitwise equal distances.  Wrapping an atom into the cell changes the
     image indices of its edges and nothing else.
 
+    ``spec.convention = "paper-code"`` leaves out the edges that the authors' public script misses, and counts them in
+    the warnings (:mod:`phonograph.graphs.published`); these graphs depend on the order and the origin of the atoms.
+
     Parameters
     ----------
     configurations
@@ -92,18 +97,21 @@ def build_graphs(configurations: Configurations, spec: GraphSpec, *, progress: P
             if progress is not None:
                 progress("graphs", done, total)
     edges, offsets = _ordered(np.concatenate(clusters), parts)
+    left_out: tuple[str, ...] = ()
+    if spec.convention == "paper-code":
+        edges, offsets, left_out = _published(configurations, spec, edges, offsets)
     return GraphSet(
         sample_ids=configurations.ids,
         groups=configurations.group,
         node_offsets=configurations.offsets,
         numbers=configurations.numbers,
         edge_offsets=offsets,
-        source=edges.source,
-        target=edges.target,
-        image=edges.image,
-        distance_A=edges.distance_A,
+        source=frozen(edges.source),
+        target=frozen(edges.target),
+        image=frozen(edges.image),
+        distance_A=frozen(edges.distance_A),
         spec=spec,
-        warnings=_warnings(configurations, spec, edges, offsets, closest),
+        warnings=(*left_out, *_warnings(configurations, spec, edges, offsets, closest)),
         origin=Origin(room="graphs", settings=asdict(spec), inputs={"set": configurations.name}),
     )
 
@@ -210,19 +218,25 @@ def _halves(pairs: Pairs) -> tuple[IntArray, IntArray]:
 def _edges(cluster: _Cluster, pairs: Pairs, half: IntArray, mirror: IntArray, cutoff_A: float) -> _Edges:
     distance = _distances(cluster, pairs.source[half], pairs.target[half], pairs.image[half])
     inside = distance < cutoff_A - TOLERANCE_A
-    member, edge = np.nonzero(np.take(inside, mirror, axis=1))
-    source, target = pairs.source[edge], pairs.target[edge]
-    image = pairs.image[edge]
+    # One crystal after the other: its part of every array stays in the processor's cache.
+    edges = [np.flatnonzero(row[mirror]) for row in inside]
+    counts = np.array([len(edge) for edge in edges])
+    edge = np.concatenate(edges)
+    source, target = pairs.source.astype(np.int32)[edge], pairs.target.astype(np.int32)[edge]
     if cluster.shift.any():
-        image = image - cluster.shift[member, source] + cluster.shift[member, target]
-    if len(image) and np.abs(image).max() > np.iinfo(np.int16).max:
+        member = np.repeat(np.arange(len(counts)), counts)
+        image = pairs.image[edge] - cluster.shift[member, source] + cluster.shift[member, target]
+    else:
+        image = pairs.image
+    if np.abs(image).max(initial=0) > np.iinfo(np.int16).max:
         raise DataError("an atom lies more than 32767 cells away from another; wrap the positions into the cell")
+    image = image.astype(np.int16)
     return _Edges(
-        counts=np.bincount(member, minlength=len(cluster.members)),
-        source=source.astype(np.int32),
-        target=target.astype(np.int32),
-        image=image.astype(np.int16),
-        distance_A=distance[member, mirror[edge]],
+        counts=counts,
+        source=source,
+        target=target,
+        image=image if cluster.shift.any() else image[edge],
+        distance_A=np.concatenate([row[mirror[its]] for row, its in zip(distance, edges, strict=True)]),
     )
 
 
@@ -254,6 +268,22 @@ def _ordered(members: IntArray, parts: list[_Edges]) -> tuple[_Edges, IntArray]:
     return _Edges(counts[order], *packed), offsets
 
 
+def _published(
+    configurations: Configurations, spec: GraphSpec, edges: _Edges, offsets: IntArray
+) -> tuple[_Edges, IntArray, tuple[str, ...]]:
+    """Keep the edges that the authors' script finds; also say how many it misses."""
+    owner = np.repeat(np.arange(len(configurations)), edges.counts)
+    keep = published_edges(configurations, spec.cutoff_A, owner, edges.source, edges.target, edges.image)
+    counts = np.bincount(owner[keep], minlength=len(configurations))
+    kept = _Edges(counts, edges.source[keep], edges.target[keep], edges.image[keep], edges.distance_A[keep])
+    missing, total = len(keep) - int(counts.sum()), max(len(keep), 1)
+    warning = (
+        f"Graphs of set {configurations.name!r} follow the authors' script: {missing} of {len(keep)} edges "
+        f"({missing / total:.1%}) are missing."
+    )
+    return kept, np.concatenate([[0], np.cumsum(counts)]), (warning,) if missing else ()
+
+
 def _warnings(
     configurations: Configurations, spec: GraphSpec, edges: _Edges, offsets: IntArray, closest: float
 ) -> tuple[str, ...]:
@@ -277,7 +307,8 @@ def _isolated(configurations: Configurations, edges: _Edges, offsets: IntArray) 
     """Return the packed positions of the atoms without any edge."""
     atoms = int(configurations.offsets[-1])
     # Edges are sorted by graph and target, so each atom with edges starts one run of equal targets.
-    starts = np.diff(edges.target, prepend=-1) != 0
+    starts = np.ones(len(edges.target), dtype=np.bool_)
+    np.not_equal(edges.target[1:], edges.target[:-1], out=starts[1:])
     starts[offsets[:-1][np.diff(offsets) > 0]] = True
     if np.count_nonzero(starts) == atoms:
         return np.zeros(0, dtype=np.int64)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from phonograph.execution.seam import Finished
 from phonograph.labels.attempts import SUFFIX, Attempt
 from phonograph.labels.execution.entry import BATCH_S, decides
-from phonograph.labels.execution.seam import Finished, Task
+from phonograph.labels.execution.task import LabelTask
 from phonograph.labels.failures import failure
 from phonograph.labels.plan import Place, Work
 from phonograph.labels.results import Brought, brought_by
@@ -53,7 +54,7 @@ class Batches:
     timeout_s: float
     folder: Path
     deaths: Counter[Place] = field(default_factory=Counter)
-    flying: dict[Path, tuple[Task, tuple[Place, ...]]] = field(default_factory=dict)
+    flying: dict[Path, tuple[LabelTask, tuple[Place, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._run = uuid.uuid4().hex[:12]
@@ -64,12 +65,12 @@ class Batches:
             self._queues.setdefault(place[1], deque()).append(place)
         self._seconds: dict[int, float] = {}
 
-    def next_task(self) -> Task | None:
+    def next_task(self) -> LabelTask | None:
         """Return the next task, or None where there is none for now."""
         places = self._next_places()
         if not places:
             return None
-        task = Task(
+        task = LabelTask(
             calculation=self.work.calculations[places[0][1]],
             structures=tuple(self.work.structures[s] for s, _ in places),
             timeout_s=self.timeout_s,

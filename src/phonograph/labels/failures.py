@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Sequence
 from importlib import metadata, util
-from pathlib import Path
 
 import numpy as np
 
-from phonograph.errors import MissingEngineError
+from phonograph.errors import MissingEngineError, one_line
 from phonograph.types import Crystal, FloatArray, LabelResult
 
 FAILURES = ("not_converged", "timeout", "crashed", "unphysical", "engine_missing", "bad_input", "waiting")
@@ -29,7 +27,6 @@ PASSING = ("engine_missing", "waiting")
 SHORTEST_PAIR_A = 0.5
 """No two nuclei of a solid come this close; engines return nonsense or crash, so they are not called."""
 
-LONGEST_MESSAGE = 300
 _LARGEST_DENSE = 500
 
 
@@ -38,19 +35,6 @@ def failure(kind: str, message: str) -> LabelResult:
     if kind not in FAILURES:
         raise ValueError(f"failure class must be one of {FAILURES}; got {kind!r}")
     return LabelResult(values={}, failure=kind, message=one_line(message))
-
-
-def one_line(text: str) -> str:
-    """Return ``text`` on one line, at most :data:`LONGEST_MESSAGE` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
-
-
-def describe_exception(error: BaseException) -> str:
-    """Return ``ValueError: text (file.py:12)``: enough to find the place, without machine-dependent paths."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
 
 
 def engine_version(package: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from phonograph.errors import ConfigurationError
-from phonograph.labels.execution.seam import Executor
+from phonograph.execution.seam import Executor
 from phonograph.labels.symmetry import random_rotation
 from phonograph.labels.task import structure_bytes
 from phonograph.labels.verb import label

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from functools import cache
 
+from phonograph.database.connection import Kind, found_schema
 from phonograph.errors import ConfigurationError
 from phonograph.labels.task import property_unit
 from phonograph.types import ARRAY_UNITS, PROPERTY_UNITS
@@ -142,25 +143,15 @@ def _properties_in_use(connection: sqlite3.Connection) -> Iterator[tuple[str, st
 
 @cache
 def expected(version: int) -> tuple[tuple[str, ...], ...]:
-    """Return kind, name, table and SQL of everything a store of this version holds; see :func:`found`."""
+    """Return what :func:`phonograph.database.connection.found_schema` must find in a store of this version."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         for step in range(1, version + 1):
             for statement in _STEPS[step]:
                 memory.execute(statement)
-        return found(memory)
+        return found_schema(memory)
     finally:
         memory.close()
-
-
-def found(connection: sqlite3.Connection) -> tuple[tuple[str, ...], ...]:
-    """Return kind, name, table and SQL of everything the database holds, in order, spaces made equal.
-
-    Every entry counts: a trigger may have the name of a table.
-    """
-    rows = connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master WHERE sql IS NOT NULL")
-    # A damaged entry may hold bytes; as text it equals nothing that is expected.
-    return tuple(sorted((*map(str, names), " ".join(str(sql).split()).replace("( ", "(")) for *names, sql in rows))
 
 
 def show_as_present(connection: sqlite3.Connection) -> None:
@@ -172,3 +163,16 @@ def show_as_present(connection: sqlite3.Connection) -> None:
     for statement in _SECOND:
         if statement.startswith("CREATE TABLE"):
             connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+
+
+STORE = Kind(
+    name="label store",
+    kept="labels",
+    application_id=APPLICATION_ID,
+    version=SCHEMA_VERSION,
+    page_bytes=PAGE_BYTES,
+    expected=expected,
+    upgrade=upgrade,
+    show_as_present=show_as_present,
+)
+"""The label store as a kind of file."""

@@ -98,7 +98,8 @@ class LabelStatus:
         if self.newest_failures:
             lines.append("newest failures:")
         for one in self.newest_failures:
-            lines.append(f"  {one.ended}  {one.sample_id}  {one.failure}: {one.message} ({one.engine})")
+            engine = one.engine.partition(";")[0]  # its settings are told above
+            lines.append(f"  {one.ended}  {one.sample_id}  {one.failure}: {one.message} ({engine})")
         return "\n".join([*lines, *(f"note: {warning}" for warning in self.warnings)])
 
 
@@ -206,7 +207,7 @@ def _engine(
 
 def _engine_lines(engine: EngineStatus, samples: int, workers: int) -> list[str]:
     counts = [f"done {engine.done}", f"failed {_counted(engine.failed)}"]
-    counts += [f"waiting {_counted(engine.waiting)}"] if engine.waiting else []
+    counts += [_waiting(engine.waiting)] if engine.waiting else []
     counts += [f"missing {engine.missing}"]
     counts += [f"damaged {engine.damaged}"] if engine.damaged else []
     cost = f"{engine.core_hours:.3g} core-hours"
@@ -225,6 +226,10 @@ def _engine_lines(engine: EngineStatus, samples: int, workers: int) -> list[str]
 def _counted(classes: Mapping[str, int]) -> str:
     listed = ", ".join(f"{count} {name}" for name, count in classes.items())
     return f"{sum(classes.values())} ({listed})" if classes else "0"
+
+
+def _waiting(classes: Mapping[str, int]) -> str:
+    return f"waiting {_counted(classes)}" if set(classes) != {"waiting"} else f"waiting {classes['waiting']}"
 
 
 def _time(seconds: float) -> str:

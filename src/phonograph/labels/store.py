@@ -17,11 +17,11 @@ from typing import Any, Literal
 import numpy as np
 
 from phonograph.atomic import replacing
+from phonograph.database.connection import connected, network_warning, told, transaction
+from phonograph.database.holder import held
 from phonograph.errors import DataError, InputFileError, MissingEngineError
 from phonograph.labels import checks, reading, writing
 from phonograph.labels.attempts import Attempt
-from phonograph.labels.connection import connected, network_warning, told, transaction
-from phonograph.labels.holder import held
 from phonograph.labels.rows import (
     NOTHING,
     Found,
@@ -31,7 +31,7 @@ from phonograph.labels.rows import (
     found_of,
     grouped,
 )
-from phonograph.labels.schema import SCHEMA_VERSION
+from phonograph.labels.schema import SCHEMA_VERSION, STORE
 from phonograph.labels.task import Calculation, StructureBytes, structure_bytes
 from phonograph.types import Configurations, FloatArray
 
@@ -51,7 +51,7 @@ class LabelStore:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
-        self.warnings: tuple[str, ...] = network_warning(path)
+        self.warnings: tuple[str, ...] = network_warning(path, STORE)
         self._connection = connection
         self._calculations: dict[bytes, int] = {}
 
@@ -167,7 +167,7 @@ class LabelStore:
         if not attempts:
             return
         try:
-            with told(self.path, "write"), transaction(self._connection):
+            with told(self.path, STORE, "write"), transaction(self._connection):
                 for attempt in attempts:
                     writing.record(self._connection, attempt, self._calculations)
         except BaseException:
@@ -188,7 +188,7 @@ class LabelStore:
             Its structures, where the caller has them.
         """
         contents = structures or [structure_bytes(crystal) for crystal in configurations.crystals()]
-        with told(self.path, "write"), transaction(self._connection):
+        with told(self.path, STORE, "write"), transaction(self._connection):
             writing.register(self._connection, configurations, contents)
 
     def snapshot(self, path: str | os.PathLike[str]) -> None:
@@ -203,9 +203,9 @@ class LabelStore:
         if target.exists() and self.path.exists() and target.samefile(self.path):
             raise InputFileError(f"a snapshot of {self.path} needs another path than the store itself")
         with replacing(target) as temporary:
-            with told(target, "write"):
+            with told(target, STORE, "write"):
                 self._connection.execute("VACUUM main INTO ?", (str(temporary),))
-            with connected(temporary, writes=False) as copy:
+            with connected(temporary, STORE, writes=False) as copy:
                 problems = checks.problems(LabelStore(temporary, copy)._rows, target)
             if problems:
                 raise InputFileError(f"the copy of {self.path} is damaged ({problems[0]}); it was not kept")
@@ -216,7 +216,7 @@ class LabelStore:
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         # Fetched at once, so that the file is not locked while the rows are worked on.
-        with told(self.path, "read"):
+        with told(self.path, STORE, "read"):
             return self._connection.execute(sql, parameters).fetchall()
 
 
@@ -252,6 +252,6 @@ def open_store(path: str | os.PathLike[str], mode: Literal["read", "write"] = "r
     target = own_path(path)
     if mode == "read" and not target.is_file():
         raise InputFileError(f"label store {target} not found; label some configurations first")
-    lock = contextlib.nullcontext() if mode == "read" else held(target)
-    with lock, connected(target, writes=mode == "write") as connection:
+    lock = contextlib.nullcontext() if mode == "read" else held(target, STORE.name)
+    with lock, connected(target, STORE, writes=mode == "write") as connection:
         yield LabelStore(target, connection)

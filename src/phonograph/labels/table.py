@@ -115,5 +115,8 @@ def _origin(work: Work, sets: Sequence[Configurations], labellers: Sequence[Labe
     versions: dict[str, Any] = {"numpy": metadata.version("numpy")}
     for item in work.calculations:
         package, _, rest = item.engine.partition(" ")
-        versions[package] = rest.split(" ")[0].rstrip(";")
+        number = rest.split(" ")[0].rstrip(";")
+        # What a program of another machine will be is known when its output is read, and kept with the label.
+        if number[:1].isdigit():
+            versions[package] = number
     return Origin(room="labels", settings={"labellers": settings}, inputs=inputs, versions=versions)

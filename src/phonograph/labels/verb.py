@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from phonograph.errors import ConfigurationError
+from phonograph.execution.pool import WorkerPool
+from phonograph.execution.seam import Executor, Needs
 from phonograph.labels.attempts import Attempt
 from phonograph.labels.batches import Batches, Decided
 from phonograph.labels.execution.entry import decides
-from phonograph.labels.execution.pool import WorkerPool
-from phonograph.labels.execution.seam import Executor, Needs
+from phonograph.labels.execution.task import label_needs
 from phonograph.labels.plan import Place, Work, classes_to_retry, look_up, planned
 from phonograph.labels.progress import Meter
 from phonograph.labels.results import delete, results_folder, take_in, tidy
@@ -130,14 +131,8 @@ def _compute(
 
 
 def _needs(work: Work, places: Sequence[Place], timeout_s: float) -> Needs:
-    items = tuple(work.calculations[c] for c in dict.fromkeys(c for _, c in places))
-    return Needs(
-        calculations=items,
-        cores=items[0].cores,
-        memory_GB=max(item.memory_GB for item in items),
-        labels=len(places),
-        timeout_s=timeout_s,
-    )
+    items = [work.calculations[c] for c in dict.fromkeys(c for _, c in places)]
+    return label_needs(items, len(places), timeout_s)
 
 
 def _run(runner: Executor, needs: Needs, batches: Batches, writer: _Writer) -> None:

@@ -1,4 +1,4 @@
-"""Three properties of the elements Z = 1–118, entry Z − 1 belongs to atomic number Z.
+"""Properties of the elements Z = 1–118, entry Z − 1 belongs to atomic number Z.
 
 ``MASS_AMU``: standard atomic weights, amu (IUPAC 2016, the table ASE uses; mass number of the longest-lived isotope
 where there is no standard weight).
@@ -6,6 +6,9 @@ where there is no standard weight).
 doi:10.1002/chem.200800987.  Chosen because it covers all 118 elements.
 ``ELECTRONEGATIVITY``: Pauling scale, dimensionless (the table pymatgen uses).  0 stands for "no Pauling value":
 He, Ne, Ar and Z ≥ 104; :func:`phonograph.models.features.without_electronegativity` names them.
+``CALCULATED_RADIUS_PM``: radii of free atoms from self-consistent fields, pm; Clementi, Raimondi & Reinhardt, J. Chem.
+Phys. 47, 1300 (1967), doi:10.1063/1.1712084 (the table pymatgen uses), as in the scripts published with
+arXiv:2511.15222.  0 stands for "no value": La, Ce, Ho, At and Z ≥ 87.
 """
 
 from __future__ import annotations
@@ -41,5 +44,12 @@ ELECTRONEGATIVITY: tuple[float, ...] = (
     1.12, 1.13, 1.14, 1.13, 1.17, 1.2, 1.2, 1.1, 1.22, 1.23, 1.24, 1.25, 1.1, 1.27, 1.3, 1.5, 2.36, 1.9, 2.2,
     2.2, 2.28, 2.54, 2, 1.62, 2.33, 2.02, 2, 2.2, 2.2, 0.7, 0.9, 1.1, 1.3, 1.5, 1.38, 1.36, 1.28, 1.3, 1.3,
     1.3, 1.3, 1.3, 1.3, 1.3, 1.3, 1.3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+)
+CALCULATED_RADIUS_PM: tuple[float, ...] = (
+    53, 31, 167, 112, 87, 67, 56, 48, 42, 38, 190, 145, 118, 111, 98, 88, 79, 71, 243, 194, 184, 176, 171,
+    166, 161, 156, 152, 149, 145, 142, 136, 125, 114, 103, 94, 88, 265, 219, 212, 206, 198, 190, 183, 178,
+    173, 169, 165, 161, 156, 145, 133, 123, 115, 108, 298, 253, 0, 0, 247, 206, 205, 238, 231, 233, 225, 228,
+    0, 226, 222, 222, 217, 208, 200, 193, 188, 185, 180, 177, 174, 171, 156, 154, 143, 135, 0, 120, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 )
 # fmt: on

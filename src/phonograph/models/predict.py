@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phonograph.errors import DataError
+from phonograph.errors import ConfigurationError, DataError
 from phonograph.models.features import fit_input_scaling
-from phonograph.types import Fitted, FloatArray, GraphSet, GraphSpec, InputScaling
+from phonograph.models.spec import describe
+from phonograph.types import Fitted, FloatArray, GraphModel, GraphSet, GraphSpec, InputScaling
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from phonograph.models.batch import GraphBatch
 
@@ -38,10 +39,31 @@ def make_batch(graphs: GraphSet, scaling: InputScaling | None = None, dtype: tor
     return packed.batch(np.arange(len(graphs)))
 
 
+def build_network(model: GraphModel, inputs: InputScaling, seed: int, outputs: int = 1) -> nn.Module:
+    """Return ``model.build(features, seed)``, with ``outputs`` and ``edge_features`` where there is more than one.
+
+    Networks of one's own need these two arguments only for joint targets and radial edge laws.
+    """
+    more: dict[str, int] = {"outputs": outputs} if outputs > 1 else {}
+    if inputs.radial_functions > 1:
+        more["edge_features"] = inputs.radial_functions
+    try:
+        module: nn.Module = model.build(len(inputs.feature_min), seed, **more)
+    except TypeError as error:
+        if not more or "unexpected keyword argument" not in str(error):
+            raise
+        raise ConfigurationError(
+            f"{describe(model)}: build(features, seed) must also take {' and '.join(more)} for "
+            f"{'several targets at once' if outputs > 1 else 'edge_law = radial'}; add it, or change that setting"
+        ) from error
+    return module
+
+
 def network(fitted: Fitted, dtype: torch.dtype | None = None) -> nn.Module:
     """Return the trained module in evaluation mode, ready for a :class:`~phonograph.models.batch.GraphBatch`.
 
-    Its output is ŷ, the scaled target; y = ``fitted.scaling.shift`` + ``fitted.scaling.scale``·ŷ.
+    Its output is ŷ, the scaled target; y = ``fitted.scaling.shift`` + ``fitted.scaling.scale``·ŷ.  A network of
+    several ``heads`` returns all of them, shape (graphs, heads); :func:`head_of` picks the target's.
 
     Parameters
     ----------
@@ -57,14 +79,21 @@ def network(fitted: Fitted, dtype: torch.dtype | None = None) -> nn.Module:
     """
     import torch
 
-    module: nn.Module = fitted.model.build(len(fitted.inputs.feature_min), fitted.seed)
+    # The type first: weights trained in double precision would lose digits on their way into a float32 module.
+    module = build_network(fitted.model, fitted.inputs, fitted.seed, max(1, len(fitted.heads)))
+    module = module.to(dtype or torch.float64)
     weights = {name: torch.from_numpy(np.array(value)) for name, value in fitted.weights.items()}
     try:
         module.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
         raise DataError(f"the weights of {fitted.name!r} do not fit its network: {detail}") from error
-    return module.to(dtype or torch.float64).eval()
+    return module.eval()
+
+
+def head_of(fitted: Fitted, outputs: Tensor) -> Tensor:
+    """Return the output of ``fitted.target``, shape (graphs,), from all that its network returns."""
+    return outputs[:, fitted.heads.index(fitted.target)] if fitted.heads else outputs
 
 
 def check_compatible(fitted: Fitted, spec: GraphSpec) -> None:
@@ -113,5 +142,5 @@ def predict(fitted: Fitted, graphs: GraphSet, batch_size: int = 256) -> FloatArr
             packed = PackedGraphs(same, fitted.inputs, torch.float64)
             for start in range(0, len(places), batch_size):
                 part = np.arange(start, min(start + batch_size, len(places)))
-                values[places[part]] = as_array(module(packed.batch(part)))
+                values[places[part]] = as_array(head_of(fitted, module(packed.batch(part))))
     return fitted.scaling.shift + fitted.scaling.scale * values

@@ -22,7 +22,8 @@ class GraphConvNet:
     GraphConv: x_i' = W₁ x_i + W₂ Σ_j e_ji x_j + b, the sum over all directed edges into atom i, parallel edges and
     self-images included.  Source: Morris et al., AAAI 33, 4602 (2019), doi:10.1609/aaai.v33i01.33014602.
 
-    Symbols: k ``convolutions``, h ``hidden_channels``, e edge weight, b bias.
+    Symbols: k ``convolutions``, h ``hidden_channels``, e edge weight, b bias.  With K functions e of the distance
+    (edge law ``"radial"``) each has its own W₂; with m targets at once the last layer is Linear(16, m).
     """
 
     convolutions: int = option(2, "Number of graph convolutions.", minimum=1, maximum=8)
@@ -44,7 +45,7 @@ class GraphConvNet:
         dropout = f"-d{self.dropout:g}" if self.dropout else ""
         return f"{self.convolutions}conv-{self.pooling}-{self.output}-h{self.hidden_channels}{dropout}"
 
-    def build(self, features: int, seed: int) -> nn.Module:
+    def build(self, features: int, seed: int, *, outputs: int = 1, edge_features: int = 1) -> nn.Module:
         """Return a fresh module; its weights depend on ``seed`` alone and the global generator is left as it was.
 
         Parameters
@@ -53,6 +54,10 @@ class GraphConvNet:
             Number of node features.
         seed
             Seed of the initial weights.
+        outputs
+            Targets learnt at once.
+        edge_features
+            K, functions of the distance in the edge law.
         """
         import torch
 
@@ -67,6 +72,8 @@ class GraphConvNet:
                 pooling=self.pooling,
                 output=self.output,
                 dropout=self.dropout,
+                outputs=outputs,
+                edge_features=edge_features,
             )
 
 

@@ -19,7 +19,9 @@ from phonograph.types import (
     Explanation,
     Fitted,
     FloatArray,
+    HyperparameterStudy,
     Labels,
+    LearningCurve,
     NoiseFloor,
     Phonons,
     Study,
@@ -41,11 +43,15 @@ class ReportMaterial:
         The reference crystal (the cell of the structure file).
     phonons, sets, certificates, labels, study, fits, evaluation, explanations, curve
         Results of the rooms; of ``fits`` only name, architecture, target, history, range and split are shown.
+    hyperparameters
+        The study of a grid, made by ``phonograph study``; ``study`` is the small one of :func:`phonograph.run_study`.
     target
         Property that the key numbers and the open figures are about; empty: that of the explanation, the
         curve, the first metric or the first label column, in this order.
     noise
         The label-noise floor, drawn where errors are; None where it was not measured.
+    learning_curve
+        Errors against the number of labels; None where they were not measured.
     warnings
         (room, sentence) of every warning raised; the sets', labels' and models' own warnings must be in it.
     limits
@@ -66,12 +72,14 @@ class ReportMaterial:
     certificates: tuple[Certificate, ...] = ()
     labels: Labels | None = None
     study: Study | None = None
+    hyperparameters: HyperparameterStudy | None = None
     fits: tuple[Fitted, ...] = ()
     evaluation: Evaluation | None = None
     explanations: tuple[Explanation, ...] = ()
     curve: ThermalCurve | None = None
     target: str = ""
     noise: NoiseFloor | None = None
+    learning_curve: LearningCurve | None = None
     warnings: tuple[tuple[str, str], ...] = ()
     limits: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
@@ -90,6 +98,9 @@ class ReportMaterial:
         names += [item.trained_on for item in self.fits]
         if self.evaluation:
             names += [name for row in self.evaluation.metrics for name in (row.trained_on, row.tested_on)]
+        if self.learning_curve:
+            trained = [row.trained_on for row in self.learning_curve.points]
+            names += sorted(trained, key=lambda name: "-at-" in name)  # these need no colour of their own
         return tuple(dict.fromkeys(names))
 
     @cached_property

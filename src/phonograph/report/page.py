@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from typing import Any
 
 from phonograph.atomic import write_text
 from phonograph.report.markup import Markup, join, json_island, tag
@@ -18,6 +19,7 @@ from phonograph.report.sections.evaluation import evaluation
 from phonograph.report.sections.explanation import explanation
 from phonograph.report.sections.header import header
 from phonograph.report.sections.labels import labels
+from phonograph.report.sections.learning_curves import learning_curves
 from phonograph.report.sections.phonons import phonons
 from phonograph.report.sections.sampling import sampling
 from phonograph.report.sections.structure import structure
@@ -25,6 +27,9 @@ from phonograph.report.sections.thermal import thermal
 from phonograph.report.sections.training import training
 
 NUMBERED = (structure, phonons, sampling, labels, training, evaluation, explanation, thermal)
+OPTIONAL = (learning_curves,)
+"""Left out where the run has none."""
+
 CLOSING = (warnings, limits, manifest, cite)
 RAMP_STEPS = 33
 
@@ -50,26 +55,46 @@ def write_report(material: ReportMaterial, path: str | os.PathLike[str]) -> None
 def render_report(material: ReportMaterial) -> Markup:
     """Return the page; the same material always gives the same bytes."""
     numbered = [make(material) for make in NUMBERED]
-    closing = [make(material) for make in CLOSING]
+    optional = [section for make in OPTIONAL if (section := make(material)) is not None]
+    closing = [*optional, *(make(material) for make in CLOSING)]
     scenes = {name: scene for section in numbered for name, scene in section.scenes.items()}
-    style = _asset("assets", "report.css")
-    scripts = (
-        [_asset("vendor", "3Dmol-min.js"), _asset("assets", "report.js")] if scenes else [_asset("assets", "report.js")]
+    return html_document(
+        material.title,
+        _navigation(numbered, closing),
+        tag("main", header(material), _rendered(numbered, closing)),
+        scenes=scenes,
     )
+
+
+def html_document(title: str, navigation: Markup, main: Markup, *, scenes: Mapping[str, Any] | None = None) -> Markup:
+    """Return a whole page of the report's style that needs nothing else and lets nothing in or out.
+
+    Parameters
+    ----------
+    title
+        Title of the page.
+    navigation, main
+        Contents of the two columns.
+    scenes
+        Name → data of the three-dimensional panels; without any the viewer is left out.
+    """
+    style = _asset("assets", "report.css")
+    viewer = [_asset("vendor", "3Dmol-min.js")] if scenes else []
+    scripts = [*viewer, _asset("assets", "report.js")]
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=content_security_policy(style, scripts)),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("title", material.title),
+        tag("title", title),
         tag("style", Markup(style)),
     )
     body = tag(
         "body",
-        _navigation(numbered, closing),
-        tag("main", header(material), _rendered(numbered, closing)),
-        json_island("scenes", scenes),
+        navigation,
+        main,
+        json_island("scenes", scenes or {}),
         json_island("ramp", [ramp(step / (RAMP_STEPS - 1)) for step in range(RAMP_STEPS)]),
         [tag("script", Markup(script)) for script in scripts],
     )

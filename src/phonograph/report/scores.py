@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from phonograph.types import Evaluation, FloatArray, Metric, Predictions
+from phonograph.types import REFERENCES, Evaluation, FloatArray, Metric, Predictions
 
 PARTS = ("train", "validation", "test")
 
@@ -50,8 +50,8 @@ class Score:
 
 
 def is_baseline(model: str) -> bool:
-    """Return whether a model name is that of the trivial model, not of a network."""
-    return model == "mean-predictor"
+    """Return whether a model name is that of a reference, not of a network."""
+    return model in REFERENCES
 
 
 def main_scope(evaluation: Evaluation | None) -> str:
@@ -70,7 +70,7 @@ def score(evaluation: Evaluation | None, case: Case, scope: str = "") -> Score |
     fields: dict[str, float] = {}
     for name in ("mae", "rmse", "r2", "pearson_r2"):
         fields[name], fields[f"{name}_sd"] = _mean_sd([getattr(row, name) for row in found])
-    naive = {row.seed: row.mae for row in rows if is_baseline(row.model)} or _naive_errors(evaluation, case)
+    naive = {row.seed: row.mae for row in rows if row.model == REFERENCES[0]} or _naive_errors(evaluation, case)
     known = [(row.mae, naive[row.seed]) for row in found if naive.get(row.seed, 0.0) > 0]
     return Score(
         n=(min(counts), max(counts)),

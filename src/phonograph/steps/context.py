@@ -21,7 +21,6 @@ from phonograph.types import (
     LeakageAudit,
     Phonons,
     Progress,
-    Study,
     ThermalCurve,
 )
 
@@ -40,7 +39,6 @@ class RunResult:
     graphs: GraphSet | None = None
     fits: tuple[Fitted, ...] = ()
     leakage: LeakageAudit | None = None
-    study: Study | None = None
     evaluation: Evaluation | None = None
     explanation: Explanation | None = None
     curve: ThermalCurve | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phonograph.config import Config, DataSetConfig
+from phonograph.datasets import load_dataset
 from phonograph.errors import ConfigurationError, UserError
 from phonograph.files.configurations import (
     load_certificate,
@@ -43,7 +44,7 @@ def sampling_step(context: Context, result: RunResult) -> RunResult:
         certificates = []
         for configurations in sets:
             reference: Phonons | Crystal = configurations.crystal(0)
-            if configurations.sampler != "file" and result.phonons is not None:
+            if configurations.name in samplers and result.phonons is not None:
                 reference = phonons_of_law(context, result.phonons, samplers[configurations.name])
             certificates.append(certify(configurations, reference))
             save_configurations(configurations, folder / f"{configurations.name}.extxyz")
@@ -82,11 +83,12 @@ def _plain_sets(context: Context) -> list[Any]:
 def _brought_files(context: Context) -> list[Path]:
     """Files whose content decides the sets: user data, end members of solid solutions, and trajectories."""
     config = context.config
-    names = [name for item in config.data.sets for name in (item.structures, item.labels, item.equilibrium) if name]
-    names += [item.composition.end_member_file for item in config.sampling.sets if item.composition is not None]
+    named = [config.path(name) for item in config.data.sets for name in item.files()]
+    named += [config.structures(item) for item in config.data.sets if item.comes_with_phonograph()]
+    names = [item.composition.end_member_file for item in config.sampling.sets if item.composition is not None]
     names += [item.sampler.file for item in config.sampling.sets if isinstance(item.sampler, SnapshotSampler)]
     files: list[Path] = []
-    for path in (config.path(name) for name in names if name):
+    for path in (*named, *(config.path(name) for name in names if name)):
         folder = path.parent if path.name == PROPERTY_TABLE else path
         files += sorted(entry for entry in folder.rglob("*") if entry.is_file()) if folder.is_dir() else [path]
     return [path for path in files if path.is_file()]
@@ -151,7 +153,16 @@ def brought_sets(context: Context) -> list[tuple[Configurations, Labels | None]]
 
 
 def _brought(config: Config, item: DataSetConfig) -> tuple[Configurations, Labels | None]:
-    path = config.path(item.structures)
+    configurations, labels = _read(config, item)
+    if not item.n or item.n >= len(configurations):
+        return configurations, labels
+    return configurations.first(item.n), labels.first(item.n) if labels is not None else None
+
+
+def _read(config: Config, item: DataSetConfig) -> tuple[Configurations, Labels | None]:
+    path = config.structures(item)
+    if item.format == "dataset":
+        return load_dataset(path).part(item.set or item.name, item.name)
     if item.format == "vasp-tree":
         equilibrium = config.path(item.equilibrium) if item.equilibrium else None
         return read_vasp_tree(path, item.name, equilibrium=equilibrium, energy=item.energy or "sigma0")

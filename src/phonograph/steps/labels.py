@@ -11,6 +11,9 @@ from typing import Any
 
 from phonograph.config_labels import folding_engines, with_files
 from phonograph.errors import ConfigurationError, DataError, InputFileError
+from phonograph.execution.cluster import ParslExecutor
+from phonograph.execution.pool import WorkerPool
+from phonograph.execution.seam import Executor
 from phonograph.files.configurations import load_configurations
 from phonograph.files.labels import load_labels, save_labels
 from phonograph.files.noise import load_noise, save_noise
@@ -24,9 +27,7 @@ from phonograph.labels import (
     open_store,
     save_costs,
 )
-from phonograph.labels.execution.cluster import ParslExecutor
-from phonograph.labels.execution.pool import WorkerPool
-from phonograph.labels.execution.seam import Executor, Needs
+from phonograph.labels.execution.task import label_needs
 from phonograph.labels.failures import PASSING
 from phonograph.labels.noise import measure_noise
 from phonograph.labels.task import calculation
@@ -230,16 +231,7 @@ def _places(context: Context, engines: Sequence[Labeller]) -> int:
     """Return how many labels of the largest engine run at a time where this configuration runs them."""
     runner = executor(context) or WorkerPool(context.config.workers)
     every = [calculation(engine) for engine in engines]
-    needs = [
-        Needs(
-            calculations=(one,),
-            cores=one.cores,
-            memory_GB=one.memory_GB,
-            labels=sys.maxsize,
-            timeout_s=context.config.labels.timeout_s,
-        )
-        for one in every
-    ]
+    needs = [label_needs([one], sys.maxsize, context.config.labels.timeout_s) for one in every]
     return min((runner.places(one) for one in needs), default=1)
 
 

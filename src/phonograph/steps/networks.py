@@ -6,30 +6,26 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from phonograph.config import StudyConfig
 from phonograph.errors import DataError
-from phonograph.evaluation import cross_test
+from phonograph.evaluation import FittedReference, cross_test, fit_references
 from phonograph.explanation import explain
 from phonograph.files.bundle import load_bundle, save_bundle
 from phonograph.files.graphs import load_graphs, save_graphs
+from phonograph.files.history import save_history
 from phonograph.files.results import (
     load_evaluation,
     load_explanation,
-    load_study,
     save_evaluation,
     save_explanation,
-    save_study,
 )
 from phonograph.graphs import build_graphs
-from phonograph.models import architecture
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.leakage import audit_splits, load_audit
 from phonograph.tables import to_table
-from phonograph.training import FitJob, TrainingSettings, combine_splits, fit_many, make_split, run_study
+from phonograph.training import FitJob, combine_splits, fit_many, make_split
 from phonograph.types import (
     Configurations,
     Crystal,
@@ -40,7 +36,6 @@ from phonograph.types import (
     Labels,
     LeakageAudit,
     Split,
-    Study,
     join_graphs,
 )
 
@@ -67,11 +62,11 @@ def graphs_step(context: Context, result: RunResult) -> RunResult:
 
 
 def training_step(context: Context, result: RunResult) -> RunResult:
-    """Room 5: every target × collection × seed, and the study of architectures."""
+    """Room 5: every target × collection × seed."""
     config = context.config
     graphs, labels = _needed(result)
 
-    def make(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...], Study | None]:
+    def make(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...]]:
         by_collection = splits(context, result.sets).values()
         audit = audit_splits(folder, graphs, result.sets, by_collection, config.training.allow)
         jobs = _jobs(context, result.sets, folder)
@@ -81,22 +76,18 @@ def training_step(context: Context, result: RunResult) -> RunResult:
             jobs,
             workers=context.workers,
             progress=context.progress,
-            on_result=lambda fitted: save_bundle(fitted, folder / fitted.name),
+            on_result=lambda fitted: _save(fitted, folder / fitted.name),
         )
-        study = _study(context, result.sets, graphs, labels)
-        if study is not None:
-            save_study(study, folder)
         # A finished model is in its bundle; its checkpoint has served its purpose.
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        return audit, fits, study
+        return audit, fits
 
-    def load(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...], Study | None]:
+    def load(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...]]:
         names = [job.name for job in _jobs(context, result.sets, folder)]
         fits = tuple(load_bundle(folder / name, model=config.training.model) for name in names)
-        study = load_study(folder) if config.training.study.architectures else None
-        return load_audit(folder, config.training.allow), fits, study
+        return load_audit(folder, config.training.allow), fits
 
-    audit, fits, study = context.folder.room(
+    audit, fits = context.folder.room(
         "training",
         {"training": to_table(config.training), "collections": to_table(config.collections), "seed": config.seed},
         after=["labels", "graphs"],
@@ -104,7 +95,12 @@ def training_step(context: Context, result: RunResult) -> RunResult:
         make=make,
         load=load,
     )
-    return replace(result, leakage=audit, fits=fits, study=study)
+    return replace(result, leakage=audit, fits=fits)
+
+
+def _save(fitted: Fitted, folder: Path) -> None:
+    save_bundle(fitted, folder)
+    save_history(fitted, folder)
 
 
 def _needed(result: RunResult) -> tuple[GraphSet, Labels]:
@@ -144,53 +140,11 @@ def _jobs(context: Context, sets: tuple[Configurations, ...], folder: Path) -> l
                         settings=training.settings,
                         trained_on=collection,
                         seed=seed,
+                        heads=training.targets if training.joint and len(training.targets) > 1 else (),
                         checkpoint=folder / CHECKPOINTS / f"{name}.safetensors",
                     )
                 )
     return jobs
-
-
-def _study(context: Context, sets: tuple[Configurations, ...], graphs: GraphSet, labels: Labels) -> Study | None:
-    """Rank the paper's architectures on the last collection, as published and without squashed outputs."""
-    training = context.config.training
-    if not training.study.architectures:
-        return None
-    collection = list(context.config.collections)[-1]
-    seed = training.seeds[0]
-    split = splits(context, sets)[collection][seed]
-    studies = []
-    for output in training.study.outputs:
-        study, _ = run_study(
-            graphs,
-            labels,
-            split,
-            _study_models(training.study, output, training.model.hidden_channels),
-            _study_settings(training.settings),
-            [seed],
-            target=training.targets[0],
-            trained_on=collection,
-            workers=context.workers,
-            progress=context.progress,
-        )
-        studies.append(study)
-    rows = sorted((row for study in studies for row in study.rows), key=lambda row: row.validation_mae)
-    return replace(
-        studies[0],
-        rows=tuple(replace(row, rank=rank) for rank, row in enumerate(rows, start=1)),
-        warnings=tuple(dict.fromkeys(warning for study in studies for warning in study.warnings)),
-    )
-
-
-def _study_models(study: StudyConfig, output: str, hidden_channels: int) -> list[Any]:
-    changes = {} if output == "paper" else {"output": output}
-    models = [architecture(number, hidden_channels=hidden_channels, **changes) for number in study.architectures]
-    # Without its squashing, architecture 3 is 1 and 4 is 2.
-    return list(dict.fromkeys(models))
-
-
-def _study_settings(settings: TrainingSettings) -> TrainingSettings:
-    """Return the settings with the published inputs, so that the outputs differ in their squashing alone."""
-    return replace(settings, edge_law="minmax", target_scaling="minmax")
 
 
 def evaluation_step(context: Context, result: RunResult) -> RunResult:
@@ -200,10 +154,15 @@ def evaluation_step(context: Context, result: RunResult) -> RunResult:
 
     def make(folder: Path) -> Evaluation:
         collections, skipped = _test_collections(context, result, graphs)
-        evaluation = cross_test(result.fits, collections, labels, progress=context.progress)
-        if config.evaluation.paper_filter:
-            save_evaluation(cross_test(result.fits, collections, labels, paper_filter=True), folder / "paper_filter")
-        evaluation = replace(evaluation, warnings=(*evaluation.warnings, *skipped))
+        asked = config.evaluation
+        references, without = fit_references(
+            asked.references, result.fits, result.sets, labels, asked.soap, workers=context.workers
+        )
+        judged: tuple[Fitted | FittedReference, ...] = (*result.fits, *references)
+        evaluation = cross_test(judged, collections, labels, progress=context.progress)
+        if asked.paper_filter:
+            save_evaluation(cross_test(judged, collections, labels, paper_filter=True), folder / "paper_filter")
+        evaluation = replace(evaluation, warnings=(*evaluation.warnings, *without, *skipped))
         save_evaluation(evaluation, folder)
         return evaluation
 

@@ -19,6 +19,8 @@ from phonograph.run_folder import RECORD, STAGES, code_hash, file_hash, package_
 from phonograph.sampling import failed_checks
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.labels import noise_of
+from phonograph.steps.learning_curve import learning_curve_of
+from phonograph.steps.study import study_of
 
 
 def finish(context: Context, result: RunResult, *, with_report: bool) -> RunResult:
@@ -46,6 +48,8 @@ def finish(context: Context, result: RunResult, *, with_report: bool) -> RunResu
 def _material(context: Context, result: RunResult, manifest: dict[str, Any], config_toml: str) -> ReportMaterial:
     config = context.config
     crystal = read_structure(config.path(config.crystal.file)) if config.crystal.file else None
+    curve = learning_curve_of(context)
+    told = [("learning curves", sentence) for sentence in curve.warnings] if curve is not None else []
     return ReportMaterial(
         title=config.title,
         crystal=crystal,
@@ -53,14 +57,15 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any], con
         sets=result.sets,
         certificates=result.certificates,
         labels=result.labels,
-        study=result.study,
+        hyperparameters=study_of(context),
         fits=result.fits,
         evaluation=result.evaluation,
         explanations=(result.explanation,) if result.explanation else (),
         curve=result.curve,
         target=config.training.targets[0],
         noise=noise_of(context),
-        warnings=(*all_warnings(result), *_outdated(context)),
+        learning_curve=curve,
+        warnings=(*all_warnings(result), *told, *_outdated(context)),
         limits=_limits(context) if result.curve is not None else (),
         manifest=manifest,
         config_toml=config_toml,
@@ -79,7 +84,7 @@ def all_warnings(result: RunResult) -> Iterator[tuple[str, str]]:
     told += [("sampling", sentence) for item in result.certificates for sentence in failed_checks(item)]
     sources: list[tuple[str, Any]] = [("labels", result.labels), ("graphs", result.graphs)]
     sources += [("training", result.leakage), *(("training", item) for item in result.fits)]
-    sources += [("training", result.study), ("evaluation", result.evaluation)]
+    sources += [("evaluation", result.evaluation)]
     sources += [("explanation", result.explanation), ("thermal", result.curve)]
     told += [(room, sentence) for room, value in sources if value is not None for sentence in value.warnings]
     yield from dict.fromkeys(told)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from phonograph.errors import ConfigurationError, DataError
-from phonograph.models.features import without_electronegativity
+from phonograph.models.features import fit_input_scaling, without_electronegativity
 from phonograph.models.spec import describe
 from phonograph.training.settings import SQUASHED, TrainingSettings
-from phonograph.types import FloatArray, GraphSet, IntArray, Labels, Split, TargetScaling, read_only
+from phonograph.types import (
+    FloatArray,
+    GraphSet,
+    InputScaling,
+    IntArray,
+    Labels,
+    Split,
+    TargetScaling,
+    read_only,
+)
+
+GAP_TARGET = "band_gap_eV"
 
 
 class Data(NamedTuple):
@@ -23,7 +35,7 @@ class Data(NamedTuple):
     graphs
         Graphs of the training samples, then those of the validation samples.
     values
-        Their labels, in the target's unit.
+        Their labels, in the target's unit, shape (n,); (n, targets) where there are several, NaN = no label.
     n_train
         How many of them train.
     warnings
@@ -56,8 +68,10 @@ class Data(NamedTuple):
         return digest.hexdigest()
 
 
-def select(graphs: GraphSet, labels: Labels | ArrayLike, split: Split, target: str) -> Data:
-    """Pick the labelled training and validation samples.
+def select(
+    graphs: GraphSet, labels: Labels | ArrayLike, split: Split, target: str, settings: TrainingSettings | None = None
+) -> Data:
+    """Pick the labelled training and validation samples, without the gaps that ``settings`` leaves out.
 
     Raises
     ------
@@ -71,6 +85,7 @@ def select(graphs: GraphSet, labels: Labels | ArrayLike, split: Split, target: s
         values = labels.aligned(target, graphs.sample_ids)
     else:
         values = read_only(f"labels of {target}", labels, (len(graphs),), finite=False)
+    least_gap_eV = settings.smallest_gap_eV if settings is not None and target == GAP_TARGET else 0.0
     chosen, warnings = [], []
     for part, ids, least in (("training", split.train, 2), ("validation", split.validation, 1)):
         missing = [sample for sample in ids if sample not in place]
@@ -86,9 +101,67 @@ def select(graphs: GraphSet, labels: Labels | ArrayLike, split: Split, target: s
             warnings.append(
                 f"{target}: {len(ids) - len(labelled)} of {len(ids)} {part} samples have no label; left out."
             )
-        chosen.append(labelled)
+        large = labelled[values[labelled] > least_gap_eV] if least_gap_eV else labelled
+        if len(large) < len(labelled):
+            warnings.append(
+                f"{target}: {len(labelled) - len(large)} of {len(labelled)} labelled {part} samples have a gap of at "
+                f"most {least_gap_eV:g} eV; left out."
+            )
+        if len(large) < least:
+            raise DataError(
+                f"{target}: {len(large)} {part} samples have a gap above smallest_gap_eV = {least_gap_eV:g} eV; at "
+                f"least {least} are needed, so lower it"
+            )
+        chosen.append(large)
     both = np.concatenate(chosen)
     return Data(graphs.select(both), values[both], len(chosen[0]), tuple(warnings))
+
+
+def select_joint(
+    graphs: GraphSet, labels: Labels | ArrayLike, split: Split, targets: Sequence[str], settings: TrainingSettings
+) -> tuple[list[Data], Data]:
+    """Pick the samples with a label of at least one target; return those of each target, and all together.
+
+    Raises
+    ------
+    DataError
+        As :func:`select`, for any of the targets.
+    """
+    columns: list[Any] = [labels] * len(targets)
+    if not isinstance(labels, Labels):
+        columns = list(read_only("joint labels", labels, (len(graphs), len(targets)), finite=False).T)
+    parts = [select(graphs, own, split, target, settings) for own, target in zip(columns, targets, strict=True)]
+    found: dict[str, FloatArray] = {}
+    for head, part in enumerate(parts):
+        for sample, value in zip(part.graphs.sample_ids, part.values, strict=True):
+            found.setdefault(sample, np.full(len(targets), np.nan))[head] = value
+    chosen = [[sample for sample in ids if sample in found] for ids in (split.train, split.validation)]
+    place = {sample: position for position, sample in enumerate(graphs.sample_ids)}
+    both = chosen[0] + chosen[1]
+    joint = Data(
+        graphs.select([place[sample] for sample in both]),
+        np.array([found[sample] for sample in both]),
+        len(chosen[0]),
+        tuple(warning for part in parts for warning in part.warnings),
+    )
+    return parts, joint
+
+
+def input_scaling(data: Data, settings: TrainingSettings) -> InputScaling:
+    """Fit the scaling of features and distances that ``settings`` ask for on the training part."""
+    return fit_input_scaling(
+        data.graphs.select(data.train),
+        settings.edge_law,
+        radial_functions=settings.radial_functions,
+        node_features=settings.node_features,
+    )
+
+
+def target_scaling(data: Data, model: Any, settings: TrainingSettings, target: str) -> TargetScaling:
+    """Fit the scaling of the target that ``settings`` ask for, on the part that they name."""
+    whole = settings.scaling_part == "training+validation"
+    values = data.values if whole else data.values[: data.n_train]
+    return fit_target_scaling(values, scaling_kind(model, settings), target)
 
 
 def fit_target_scaling(values: FloatArray, kind: str, target: str) -> TargetScaling:

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from phonograph.errors import DataError
-from phonograph.models.domain import training_domain
-from phonograph.models.features import fit_input_scaling
-from phonograph.models.spec import describe
-from phonograph.training.data import Data, feature_warnings, fit_target_scaling, scaling_kind, select
+from phonograph.training.prepare import Task, device_of, finish, prepare
 from phonograph.training.settings import TrainingSettings
-from phonograph.types import (
-    PROPERTY_UNITS,
-    Fitted,
-    GraphModel,
-    GraphSet,
-    InputScaling,
-    Labels,
-    Origin,
-    Progress,
-    Split,
-    TargetScaling,
-)
+from phonograph.types import Fitted, GraphModel, GraphSet, Labels, Progress, Split
 
 
 def fit(
@@ -54,6 +34,9 @@ def fit(
     training part alone, and no label of the test part is read.  On one CPU thread the result is a function of the
     arguments, bit for bit, also when it was interrupted and continued from ``checkpoint``.  The global random state is
     left as it was.  The number of torch threads is the caller's choice; another number changes the rounding.
+
+    Where the caller has started a ``torch.distributed`` process group (``torchrun``), each process computes a share of
+    every batch and all return the same network, that of one process to rounding.
 
     Parameters
     ----------
@@ -88,94 +71,92 @@ def fit(
     DataError
         When samples, labels or edges are too few, the target is constant, or training diverges.
     ConfigurationError
-        When output and target scaling contradict each other.
+        When output and target scaling contradict each other, or a device is asked for that is not there.
     """
-    settings = settings or TrainingSettings()
-    name = name or "-".join(filter(None, (target, trained_on, f"seed{seed}")))
-    data = select(graphs, labels, split, target)
-    training_graphs = data.graphs.select(data.train)
-    inputs = fit_input_scaling(training_graphs, settings.edge_law)
-    train_values = data.values[: data.n_train]
-    scaling = fit_target_scaling(train_values, scaling_kind(model, settings), target)
-    fingerprint = data.fingerprint()
-    described = _describe(model, settings, target, seed)
-    key = hashlib.sha256(json.dumps([described, fingerprint, _versions()], default=repr).encode()).hexdigest()
-    trained = _train(data, model, settings, inputs, scaling, seed, name, checkpoint, key, progress)
-    return Fitted(
-        name=name,
-        model=model,
-        graph=graphs.spec,
-        inputs=inputs,
-        scaling=scaling,
-        target=target,
-        unit=unit or _unit(labels, target),
+    task = prepare(
+        graphs,
+        labels,
+        split,
+        model,
+        settings or TrainingSettings(),
+        targets=[target],
+        units=[unit],
         trained_on=trained_on,
-        train_range=(float(train_values.min()), float(train_values.max())),
-        split=split,
+        name=name,
         seed=seed,
-        domain=training_domain(training_graphs),
-        warnings=(*data.warnings, *feature_warnings(data.graphs), *trained.pop("warnings")),
-        origin=Origin(
-            room="training", settings=described, seed=seed, inputs={"data": fingerprint}, versions=_versions()
-        ),
-        **trained,
     )
+    return _train(task, checkpoint, progress)[0]
+
+
+def fit_joint(
+    graphs: GraphSet,
+    labels: Labels | ArrayLike,
+    split: Split,
+    model: GraphModel,
+    settings: TrainingSettings | None = None,
+    *,
+    targets: Sequence[str],
+    units: Sequence[str] = (),
+    trained_on: str = "",
+    name: str = "",
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Fitted, ...]:
+    """Train one network on several targets at once, and return it once per target.
+
+    Minimises the mean over targets of mean((ŷ − (y − shift)/scale)²), each target scaled on its own labels.  A sample
+    that has no label of one target still counts for the others.
+
+    Parameters
+    ----------
+    graphs, split, model, settings, trained_on, seed, checkpoint, progress
+        As in :func:`fit`; ``model.build`` is called with ``outputs=len(targets)``.
+    labels
+        Labels with a column per target, or values of shape (graphs, targets) (NaN = no label).
+    targets, units
+        Names and units of the labels, at least two.
+    name
+        Of the network; those returned are called ``<target>-<trained_on>-seed<seed>``, or ``<target>-<name>``.
+
+    Returns
+    -------
+    tuple of Fitted
+        One per target, sharing their weights; ``heads`` are all targets.
+
+    Raises
+    ------
+    DataError, ConfigurationError
+        As :func:`fit`.
+    """
+    if len(set(targets)) != len(targets) or len(targets) < 2:
+        raise DataError(f"a joint fit needs at least two different targets; got {', '.join(targets) or 'none'}")
+    task = prepare(
+        graphs,
+        labels,
+        split,
+        model,
+        settings or TrainingSettings(),
+        targets=targets,
+        units=units,
+        trained_on=trained_on,
+        name=name,
+        seed=seed,
+    )
+    names = [
+        f"{target}-{name}" if name else "-".join(filter(None, (target, trained_on, f"seed{seed}")))
+        for target in targets
+    ]
+    return _train(task, checkpoint, progress, names)
 
 
 def _train(
-    data: Data,
-    model: GraphModel,
-    settings: TrainingSettings,
-    inputs: InputScaling,
-    scaling: TargetScaling,
-    seed: int,
-    name: str,
-    checkpoint: Path | None,
-    key: str,
-    progress: Progress | None,
-) -> dict[str, Any]:
-    """Train, and return the fields of :class:`Fitted` that come out of it."""
-    from phonograph.models.batch import PackedGraphs
-    from phonograph.training.loop import Trainer, as_values
+    task: Task, checkpoint: Path | None, progress: Progress | None, names: Sequence[str] = ()
+) -> tuple[Fitted, ...]:
+    from phonograph.training.stack import train_tasks
 
-    module = model.build(len(inputs.feature_min), seed)
-    trainer = Trainer(
-        module=module,
-        packed=PackedGraphs(data.graphs, inputs),
-        values=as_values((data.values - scaling.shift) / scaling.scale),
-        train=data.train,
-        validation=data.validation,
-        settings=settings,
-        seed=seed,
-        name=name,
+    [member], problem = train_tasks([task], device_of(task.settings), checkpoint, progress)
+    return tuple(
+        finish(task, member, own, target, problem)
+        for own, target in zip(names or [task.name], task.targets, strict=True)
     )
-    problem = trainer.run(checkpoint, key, progress)
-    warnings = [problem] if problem else []
-    if trainer.output_spread() == 0.0:
-        warnings.append(f"{name} gives the same value for every training sample; it has learned nothing.")
-    return {
-        "weights": {name: np.array(value.numpy()) for name, value in trainer.best.items()},
-        "best_epoch": trainer.best_epoch,
-        "history": tuple(trainer.history),
-        "warnings": tuple(warnings),
-    }
-
-
-def _describe(model: GraphModel, settings: TrainingSettings, target: str, seed: int) -> dict[str, Any]:
-    fields: Mapping[str, Any] = asdict(cast(Any, model)) if is_dataclass(model) else {}
-    plain = {key: value for key, value in asdict(settings).items() if key != "checkpoint_s"}
-    return {"model": describe(model), "model_fields": dict(fields), "target": target, "seed": seed, **plain}
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {"torch": version("torch"), "numpy": np.__version__, "python": platform.python_version()}
-
-
-def _unit(labels: Labels | ArrayLike, target: str) -> str:
-    if isinstance(labels, Labels):
-        return labels.column(target).unit
-    if target not in PROPERTY_UNITS:
-        raise DataError(f"the unit of {target!r} is not known; pass unit=…")
-    return PROPERTY_UNITS[target]

@@ -1,26 +1,28 @@
-"""The training loop: a pure function of data, model, settings and seed, resumable after every epoch.
+"""The training loop: a pure function of data, networks, settings and seeds, resumable from every step.
 
-All randomness of an epoch (order of the samples, dropout) comes from generators seeded by (seed, epoch), so the state
-at the end of an epoch is all that is needed to go on bit for bit.
+All randomness (order of the samples, dropout) is a function of (seed, epoch, step), so that the weights, the moments of
+Adam and the sums of the unfinished epoch are all that is needed to go on bit for bit.  Several networks may share the
+loop; each has its own samples, seed and patience, and leaves when it is finished.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from phonograph.errors import DataError
-from phonograph.models.batch import GraphBatch, PackedGraphs
-from phonograph.streams import derive_seed, stream
-from phonograph.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from phonograph.models.batch import GraphBatch, GraphSource
+from phonograph.streams import derive_seed
+from phonograph.training.adam import Adam
+from phonograph.training.checkpoint import write_checkpoint
+from phonograph.training.engines import Engine, Share
+from phonograph.training.processes import ALONE, Processes
 from phonograph.training.settings import TrainingSettings
 from phonograph.types import Epoch, IntArray, Progress
 
@@ -28,186 +30,260 @@ EVALUATION_BATCH = 256
 
 
 @dataclass(eq=False)
-class Trainer:
-    """A network in training: :meth:`run` trains it to the end, from the checkpoint where there is one.
+class Member:
+    """One network of a loop: its data, its choices and what it has reached.
 
     Attributes
     ----------
-    module
-        The network.
-    packed, values
-        Training and validation graphs, and their scaled labels.
+    name, seed, settings
+        How it is trained; ``name`` is for messages.
+    source, values
+        Graphs, and their scaled labels, shape (graphs, targets); NaN where there is none.
     train, validation
         Positions of either part.
-    settings, seed, name
-        How it is trained; ``name`` is for messages.
     best, best_loss, best_epoch
-        Weights with the lowest validation loss so far.
+        The weights that are kept, and the lowest validation loss.
     history
         One entry per finished epoch.
+    failure
+        Why its training stopped, or an empty string.
     """
 
-    module: nn.Module
-    packed: PackedGraphs
+    name: str
+    seed: int
+    settings: TrainingSettings
+    source: GraphSource
     values: Tensor
     train: IntArray
     validation: IntArray
-    settings: TrainingSettings
-    seed: int
-    name: str
     best: dict[str, Tensor] = field(default_factory=dict)
     best_loss: float = math.inf
     best_epoch: int = 0
     history: list[Epoch] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-        self.optimiser = torch.optim.Adam(
-            self.parameters, lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay, fused=True
-        )
-        self._fixed = self._fixed_batches()
-        self._held_out = [
-            (self.packed.batch(part), self.values[torch.from_numpy(part)])
-            for part in _slices(self.validation, EVALUATION_BATCH)
-        ]
+    failure: str = ""
 
     @property
     def finished(self) -> bool:
-        """Whether the epochs or the patience are used up."""
+        """Whether the epochs or the patience are used up, or training diverged."""
         done = len(self.history)
-        return done >= self.settings.epochs or done - 1 - self.best_epoch >= self.settings.patience
+        impatient = self.settings.keep == "best" and done - 1 - self.best_epoch >= self.settings.patience
+        return bool(self.failure) or done >= self.settings.epochs or impatient
+
+    def order(self, epoch: int) -> IntArray:
+        """Return the positions of the training samples in the order of an epoch."""
+        return self.source.order(self.train, self.seed, epoch) if self.settings.shuffle else self.train
+
+    def judge(self, epoch: Epoch, state: Callable[[], dict[str, Tensor]]) -> None:
+        """Take in a finished epoch."""
+        if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
+            self.failure = (
+                f"training of {self.name} diverged in epoch {epoch.index} (loss {epoch.train_loss:g}, validation loss "
+                f"{epoch.validation_loss:g}); lower the learning rate, now {self.settings.learning_rate:g}"
+            )
+            return
+        self.history.append(epoch)
+        if epoch.validation_loss < self.best_loss or self.settings.keep == "last":
+            self.best_loss, self.best_epoch = epoch.validation_loss, epoch.index
+            # The weights of the last epoch are wanted only once.
+            if self.settings.keep == "best" or epoch.index == self.settings.epochs - 1:
+                self.best = state()
+
+
+@dataclass(eq=False)
+class Trainer:
+    """Networks in training: :meth:`run` trains them to the end, from the checkpoint where there is one.
+
+    Attributes
+    ----------
+    engine
+        The networks that are not finished, in the order of ``alive``.
+    members
+        All networks.
+    processes
+        Those that share the batches.
+    alive
+        Places of the networks in training among ``members``.
+    epoch, step
+        The next step to take.
+    errors, counts, norms
+        Sums over the steps of the unfinished epoch: squared errors and labels (alive, targets), gradient norms (alive).
+    """
+
+    engine: Engine
+    members: Sequence[Member]
+    processes: Processes = ALONE
+    epoch: int = 0
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        self.settings = self.members[0].settings
+        self.alive = list(range(len(self.members)))
+        self.adam = Adam(
+            self.engine.flat,
+            [member.settings.learning_rate for member in self.members],
+            [member.settings.weight_decay for member in self.members],
+        )
+        if self.processes.size > 1:
+            self.engine.reduce = self.processes.sum
+        self.start_epoch()
+        self._cache: dict[str, list[tuple[list[GraphBatch], Tensor, Share]]] = {}
+
+    def start_epoch(self) -> None:
+        """Clear the sums."""
+        targets = self.members[0].values.shape[1]
+        flat = self.engine.flat
+        self.errors, self.counts = flat.new_zeros(len(self.alive), targets), flat.new_zeros(len(self.alive), targets)
+        self.norms = flat.new_zeros(len(self.alive))
+
+    @property
+    def trained(self) -> list[Member]:
+        """The networks in training, and at the end those that trained last."""
+        return [self.members[place] for place in self.alive]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all networks are."""
+        return all(member.finished for member in self.members)
 
     def run(self, checkpoint: Path | None, key: str, progress: Progress | None) -> str:
-        """Train until finished; return a sentence about a checkpoint that could not be used, or an empty string."""
-        problem = self.resume(checkpoint, key) if checkpoint is not None and checkpoint.exists() else ""
+        """Train until all are finished; return a sentence about a checkpoint that could not be used, or nothing."""
+        from phonograph.training.resume import resume, snapshot
+
+        problem = resume(self, checkpoint, key) if checkpoint is not None and checkpoint.exists() else ""
         written = time.monotonic()
+        what = self.members[0].name if len(self.members) == 1 else f"{len(self.members)} networks"
         while not self.finished:
-            self.history.append(self.epoch(len(self.history)))
-            if progress is not None:
-                progress(f"training {self.name}", len(self.history), self.settings.epochs)
+            ended = self.advance()
+            if ended and progress is not None:
+                progress(f"training {what}", self.epoch, self.settings.epochs)
             due = self.finished or time.monotonic() - written >= self.settings.checkpoint_s
-            if checkpoint is not None and due:
-                write_checkpoint(checkpoint, self.snapshot(key))
+            if checkpoint is not None and due and self.processes.rank == 0:
+                write_checkpoint(checkpoint, snapshot(self, key))
                 written = time.monotonic()
-        self.module.load_state_dict(self.best)
         return problem
 
-    def epoch(self, index: int) -> Epoch:
-        """Do one pass over the training part and judge it on the validation part."""
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed: that also queues a call for every accelerator, with a stack trace, each time.
-            torch.default_generator.manual_seed(derive_seed(self.seed, "training", "dropout", index) % 2**63)
-            loss, norm = self._pass(index)
-        held_out = self._validate()
-        if not (math.isfinite(loss) and math.isfinite(held_out)):
-            raise DataError(
-                f"training of {self.name} diverged in epoch {index} (loss {loss:g}, validation loss {held_out:g}); "
-                f"lower the learning rate, now {self.settings.learning_rate:g}"
+    def advance(self) -> bool:
+        """Take one step, and judge the epoch where it was the last; return whether it was."""
+        if self.step == 0:
+            self._orders = self._train_orders()
+        parts = slices(len(self._orders[0]), self.settings.batch_size)
+        self._learn(parts)
+        self.step += 1
+        if self.step < len(parts):
+            return False
+        self._finish_epoch(len(parts))
+        return True
+
+    def reopen(self) -> None:
+        """Prepare the orders of an epoch that goes on at a later step."""
+        self._orders = self._train_orders()
+
+    def _train_orders(self) -> list[IntArray]:
+        """Return the order of the epoch for each network, or one that all share."""
+        return shared([(member.source, member.order(self.epoch)) for member in self.trained])
+
+    def _learn(self, parts: Sequence[slice]) -> None:
+        batches, values, share = self._batch("train", self.step, [order[parts[self.step]] for order in self._orders])
+        seeds = [
+            derive_seed(member.seed, "training", "dropout", self.epoch, self.step) % 2**63 for member in self.trained
+        ]
+        outputs = self.engine.outputs(batches, share, seeds)
+        error, known = difference(outputs, values)
+        errors, counts = self.processes.sum(torch.stack([(error * error).sum(1), known.sum(1)]))
+        # The mean over targets of the mean squared error of each, over all processes.
+        weights = 2.0 / (counts.clamp(min=1) * counts.shape[1])
+        self.engine.pull(error * weights[:, None])
+        if self.processes.size > 1:
+            self.processes.sum(self.engine.grad)
+        self.errors += errors
+        self.counts += counts
+        self.norms += torch.linalg.vector_norm(self.engine.grad, dim=1)
+        self.adam.step(self.engine.flat, self.engine.grad)
+
+    def _batch(self, part: str, place: int, chosen: list[IntArray]) -> tuple[list[GraphBatch], Tensor, Share]:
+        """Return the graphs and labels at positions ``chosen``, made once where they are the same in every epoch."""
+        parts = -(-len(self.trained[0].train) // self.settings.batch_size)
+        fixed = part == "validation" or not self.settings.shuffle or parts == 1
+        fixed = fixed and all(member.source.kept for member in self.trained)
+        kept = self._cache.setdefault(part, [])
+        if fixed and place < len(kept):
+            return kept[place]
+        share = self.processes.share(len(chosen[0]))
+        own = [index[share.rows] for index in chosen]
+        members = self.trained
+        batches = [member.source.batch(index) for member, index in zip(members, own, strict=False)]
+        rows = own if len(own) > 1 else own * len(members)
+        made = batches, torch.stack([member.values[index] for member, index in zip(members, rows, strict=True)]), share
+        if fixed and place == len(kept):
+            kept.append(made)
+        return made
+
+    def _finish_epoch(self, steps: int) -> None:
+        losses = mean_loss(self.errors, self.counts).tolist()
+        norms = (self.norms / steps).tolist()
+        held_out = self.held_out()
+        for row, member in enumerate(self.trained):
+            epoch = Epoch(
+                index=self.epoch,
+                train_loss=losses[row],
+                validation_loss=held_out[row],
+                learning_rate=member.settings.learning_rate,
+                gradient_norm=norms[row],
             )
-        if held_out < self.best_loss:
-            self.best_loss, self.best_epoch = held_out, index
-            self.best = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
-        rate = float(self.optimiser.param_groups[0]["lr"])
-        return Epoch(index=index, train_loss=loss, validation_loss=held_out, learning_rate=rate, gradient_norm=norm)
+            member.judge(epoch, lambda row=row: self.engine.state(row))  # type: ignore[misc]
+        self.epoch, self.step = self.epoch + 1, 0
+        self.release([row for row, member in enumerate(self.trained) if not member.finished])
+        self.start_epoch()
 
-    def _pass(self, index: int) -> tuple[float, float]:
-        self.module.train()
-        total, norms, steps = torch.zeros(()), torch.zeros(()), 0
-        for batch, values in self._batches(index):
-            for parameter in self.parameters:
-                parameter.grad = None
-            loss = functional.mse_loss(self._output(batch), values)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
-            total += loss.detach() * len(values)
-            norms += torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-            steps += 1
-        return total.item() / len(self.train), norms.item() / steps
+    def release(self, rows: list[int]) -> None:
+        """Go on with the networks at ``rows`` of those in training; where there is none, keep all as they are.
 
-    def _batches(self, epoch: int) -> Iterator[tuple[GraphBatch, Tensor]]:
-        if self._fixed:
-            yield from self._fixed
+        Kept because a run with more epochs may go on from here.
+        """
+        if not rows or len(rows) == len(self.alive):
             return
-        order = self.train[stream(self.seed, "training", "order", epoch).permutation(len(self.train))]
-        for part in _slices(order, self.settings.batch_size):
-            yield self.packed.batch(part), self.values[torch.from_numpy(part)]
+        self.alive = [self.alive[row] for row in rows]
+        self._cache.clear()
+        self.engine.keep(rows)
+        self.adam.keep(rows)
 
-    def _fixed_batches(self) -> list[tuple[GraphBatch, Tensor]]:
-        """Return the batches where they are the same in every epoch, so that they are made once."""
-        parts = _slices(self.train, self.settings.batch_size)
-        if self.settings.shuffle and len(parts) > 1:
-            return []
-        return [(self.packed.batch(part), self.values[torch.from_numpy(part)]) for part in parts]
-
-    def _validate(self) -> float:
-        self.module.eval()
-        with torch.no_grad():
-            losses = [functional.mse_loss(self._output(b), values, reduction="sum") for b, values in self._held_out]
-        return torch.stack(losses).sum().item() / len(self.validation)
-
-    def _output(self, batch: GraphBatch) -> Tensor:
-        output: Tensor = self.module(batch)
-        if output.shape != (batch.n_graphs,):
-            raise DataError(
-                f"a network must return one value per graph, shape ({batch.n_graphs},); "
-                f"that of {self.name} returned {tuple(output.shape)}"
-            )
-        return output
-
-    def output_spread(self) -> float:
-        """Return the difference between the largest and the smallest output for training samples."""
-        self.module.eval()
-        with torch.no_grad():
-            parts = _slices(self.train, EVALUATION_BATCH)
-            outputs = torch.cat([self._output(self.packed.batch(part)) for part in parts])
-        return float(outputs.max() - outputs.min())
-
-    def snapshot(self, key: str) -> Checkpoint:
-        """Return everything that the epochs so far have changed."""
-        tensors = {f"now.{name}": value for name, value in self.module.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        for place, entry in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{place}.{name}": value for name, value in entry.items()}
-        state = {
-            "key": key,
-            "best_loss": self.best_loss,
-            "best_epoch": self.best_epoch,
-            "history": [asdict(epoch) for epoch in self.history],
-        }
-        return Checkpoint(tensors, state)
-
-    def resume(self, path: Path, key: str) -> str:
-        """Continue from ``path``; return why not in one sentence, or an empty string."""
-        found = read_checkpoint(path, key)
-        if isinstance(found, str):
-            return f"The checkpoint of {self.name} could not be used ({found}); training started from the beginning."
-        parts: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "adam": {}}
-        for name, tensor in found.tensors.items():
-            kind, _, rest = name.partition(".")
-            parts[kind][rest] = tensor
-        self.module.load_state_dict(parts["now"])
-        entries: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["adam"].items():
-            place, _, what = name.partition(".")
-            entries.setdefault(int(place), {})[what] = tensor
-        self.optimiser.load_state_dict({"state": entries, "param_groups": self.optimiser.state_dict()["param_groups"]})
-        self.best, self.best_loss = parts["best"], float(found.state["best_loss"])
-        self.best_epoch = int(found.state["best_epoch"])
-        self.history = [Epoch(**entry) for entry in found.state["history"]]
-        return ""
+    def held_out(self) -> list[float]:
+        """Return the loss of the validation part for each network in training."""
+        errors, counts = torch.zeros_like(self.errors), torch.zeros_like(self.counts)
+        orders = shared([(member.source, member.validation) for member in self.trained])
+        for place, part in enumerate(slices(len(orders[0]), EVALUATION_BATCH)):
+            batches, values, share = self._batch("validation", place, [order[part] for order in orders])
+            error, known = difference(self.engine.outputs(batches, share, None), values)
+            errors += (error * error).sum(1)
+            counts += known.sum(1)
+        return mean_loss(self.processes.sum(errors), self.processes.sum(counts)).tolist()
 
 
-def _slices(order: IntArray, size: int) -> list[IntArray]:
-    """Cut ``order`` into batches; a last batch of one joins the one before it.
+def shared(orders: Sequence[tuple[GraphSource, IntArray]]) -> list[IntArray]:
+    """Return the positions of every network, or those of the first where all are the same in the same source."""
+    source, first = orders[0]
+    if all(other is source and np.array_equal(order, first) for other, order in orders[1:]):
+        return [first]
+    return [order for _, order in orders]
+
+
+def difference(outputs: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return output − label, zero where there is no label, and 1 where there is one."""
+    known = torch.isfinite(values)
+    return torch.where(known, outputs - values, 0.0), known.to(outputs.dtype)
+
+
+def mean_loss(errors: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean over targets of the mean squared error, shape (members,)."""
+    return (errors / counts).mean(1)
+
+
+def slices(count: int, size: int) -> list[slice]:
+    """Cut ``count`` samples into batches; a last batch of one joins the one before it.
 
     A batch of one crystal has no spread for batch normalisation to measure.
     """
-    starts = list(range(0, len(order), size))
-    if len(starts) > 1 and len(order) - starts[-1] == 1:
+    starts = list(range(0, count, size))
+    if len(starts) > 1 and count - starts[-1] == 1:
         starts.pop()
-    return [order[a:b] for a, b in zip(starts, [*starts[1:], len(order)], strict=True)]
-
-
-def as_values(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Tensor:
-    """Return scaled labels as the loop takes them."""
-    return torch.as_tensor(values, dtype=torch.float32)
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]

@@ -6,43 +6,17 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from phonograph.errors import DataError, UserError, WorkerError
-from phonograph.training.fit import fit
-from phonograph.training.settings import TrainingSettings
-from phonograph.types import Fitted, GraphModel, GraphSet, Labels, Progress, Split
+from phonograph.training.jobs import FitJob, TimedFit
+from phonograph.training.stack import plan_stacks, train_jobs
+from phonograph.types import Fitted, GraphSet, Labels, Progress
 
 OnResult = Callable[[Fitted], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitJob:
-    """The arguments of one :func:`phonograph.training.fit`, as data."""
-
-    name: str
-    split: Split
-    model: GraphModel
-    target: str
-    settings: TrainingSettings
-    trained_on: str = ""
-    unit: str = ""
-    seed: int = 0
-    checkpoint: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TimedFit:
-    """A trained network and the seconds its training took."""
-
-    fitted: Fitted
-    seconds: float
 
 
 def fit_many(
@@ -55,6 +29,9 @@ def fit_many(
     on_result: OnResult | None = None,
 ) -> tuple[Fitted, ...]:
     """Train many networks, each on one thread, and return them in the order of ``jobs``.
+
+    Networks that :func:`plan_stacks` puts together are trained together; the stack, not the network, is what is
+    resumed and what a worker gets.
 
     Parameters
     ----------
@@ -95,9 +72,11 @@ def fit_timed(
     """Do what :func:`fit_many` does, and say how long each fit took."""
     if len({job.name for job in jobs}) != len(jobs):
         raise DataError(f"{len(jobs)} fits share {len({job.name for job in jobs})} names; give each its own name")
-    source = (
-        _here(graphs, labels, jobs) if workers <= 1 or len(jobs) <= 1 else _elsewhere(graphs, labels, jobs, workers)
-    )
+    stacks = plan_stacks(jobs)
+    if workers <= 1 or len(stacks) <= 1:
+        source = _here(graphs, labels, jobs, stacks)
+    else:
+        source = _elsewhere(graphs, labels, jobs, stacks, workers)
     done: dict[int, TimedFit] = {}
     failures: dict[int, Exception] = {}
     with closing(source):
@@ -129,36 +108,38 @@ def _raise_first(jobs: Sequence[FitJob], failures: dict[int, Exception]) -> None
     raise RuntimeError(f"training {jobs[first].name} failed: {type(error).__name__}: {error}{more}") from error
 
 
-def _here(graphs: GraphSet, labels: Labels, jobs: Sequence[FitJob]) -> Generator[tuple[int, TimedFit | Exception]]:
+Outcomes = Generator[tuple[int, TimedFit | Exception]]
+
+
+def _here(graphs: GraphSet, labels: Labels, jobs: Sequence[FitJob], stacks: Sequence[Sequence[int]]) -> Outcomes:
     import torch
 
     threads = torch.get_num_threads()
-    for place, job in enumerate(jobs):
+    for stack in stacks:
         # One thread, as in the workers: another number would round differently.
         torch.set_num_threads(1)
         try:
-            outcome: TimedFit | Exception = _timed(graphs, labels, job)
-        except UserError as error:
-            outcome = error
+            outcomes = _train(graphs, labels, [jobs[place] for place in stack])
         finally:
             torch.set_num_threads(threads)
-        yield place, outcome
+        yield from zip(stack, outcomes, strict=True)
 
 
 def _elsewhere(
-    graphs: GraphSet, labels: Labels, jobs: Sequence[FitJob], workers: int
-) -> Generator[tuple[int, TimedFit | Exception]]:
+    graphs: GraphSet, labels: Labels, jobs: Sequence[FitJob], stacks: Sequence[Sequence[int]], workers: int
+) -> Outcomes:
     from pebble import ProcessPool
 
     # "spawn": forking a process that already runs torch or BLAS threads can deadlock.
     context = multiprocessing.get_context("spawn")
-    size = min(workers, len(jobs))
+    size = min(workers, len(stacks))
     with ProcessPool(size, context=context, initializer=_start_worker, initargs=(graphs, labels)) as pool:
         try:
-            places = {pool.schedule(_work, args=(job,)): place for place, job in enumerate(jobs)}
+            places = {pool.schedule(_work, args=([jobs[place] for place in stack],)): stack for stack in stacks}
             for future in as_completed(places):
-                error = future.exception()
-                yield places[future], error if isinstance(error, Exception) else future.result()
+                stack, error = places[future], future.exception()
+                outcomes = [error] * len(stack) if isinstance(error, Exception) else future.result()
+                yield from zip(stack, outcomes, strict=True)
         except BaseException:
             # ^C, or the caller's on_result failed: leave no worker behind.
             pool.stop()
@@ -186,23 +167,12 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: FitJob) -> TimedFit:
-    return _timed(_worker_data["graphs"], _worker_data["labels"], job)
+def _work(jobs: Sequence[FitJob]) -> Sequence[TimedFit | UserError]:
+    return _train(_worker_data["graphs"], _worker_data["labels"], jobs)
 
 
-def _timed(graphs: GraphSet, labels: Labels, job: FitJob) -> TimedFit:
-    started = time.perf_counter()
-    fitted = fit(
-        graphs,
-        labels,
-        job.split,
-        job.model,
-        job.settings,
-        target=job.target,
-        unit=job.unit,
-        trained_on=job.trained_on,
-        name=job.name,
-        seed=job.seed,
-        checkpoint=job.checkpoint,
-    )
-    return TimedFit(fitted=fitted, seconds=time.perf_counter() - started)
+def _train(graphs: GraphSet, labels: Labels, jobs: Sequence[FitJob]) -> Sequence[TimedFit | UserError]:
+    """Train one stack; its state is beside that of its first network."""
+    first = jobs[0].checkpoint
+    file = first if first is None or len(jobs) == 1 else first.with_name(f"{first.stem}.stack{first.suffix}")
+    return train_jobs(graphs, labels, jobs, file, None)

@@ -30,12 +30,31 @@ class TrainingSettings:
         "output (sigmoid, relu), else standard; fitted on the training part.",
         choices=("by-output", "standard", "minmax"),
     )
+    scaling_part: str = option(
+        "training",
+        "Labels that the target scaling is fitted on: the 'training' part alone, or 'training+validation' as in the "
+        "authors' scripts, which lets the validation part know its own range.",
+        choices=("training", "training+validation"),
+    )
+    smallest_gap_eV: float = option(
+        0.0,
+        "Samples with at most this band gap neither train nor validate where the band gap is the target; they are "
+        "counted. 0: none is left out.",
+        minimum=0.0,
+    )
     edge_law: str = option(
         "cosine",
-        "Edge weight: 'cosine' decays smoothly to zero at the cutoff; 'radial' are radial_functions of them, each "
-        "peaked at another distance; 'minmax' is the paper's distance, scaled to [0, 1] on the training part (far atoms "
-        "weigh most); 'fixed' is the same with the bounds typed into the authors' scripts.",
+        "Edge weight: 'cosine' decays smoothly to zero at the cutoff; 'radial' are radial_functions weights, each "
+        "peaked at another distance; 'minmax' is the paper's distance, scaled to [0, 1] on the training part (far "
+        "atoms weigh most); 'fixed' is the same with the bounds typed into the authors' scripts.",
         choices=("cosine", "radial", "minmax", "fixed"),
+    )
+    node_features: str = option(
+        "elements",
+        "Properties of the elements: Z, mass, covalent radius and electronegativity ('elements'), scaled to [0, 1] on "
+        "the training part; or the authors' table ('paper-code': Z − 1, radii of free atoms), scaled with their "
+        "whole-table bounds.",
+        choices=("elements", "paper-code"),
     )
     radial_functions: int = option(8, "Functions of the distance where edge_law is 'radial'.", minimum=2, maximum=64)
     keep: str = option(
@@ -49,7 +68,12 @@ class TrainingSettings:
         "Arithmetic of training: 'single', 'double', or 'bfloat16' products in otherwise single precision.",
         choices=("single", "double", "bfloat16"),
     )
-    checkpoint_s: float = option(10.0, "Seconds between checkpoints; 0: after every epoch.", minimum=0.0)
+    device: str = option(
+        "cpu",
+        "Where networks are trained: 'cpu', 'cuda' (a GPU), or 'auto' (a GPU where there is one).",
+        choices=("cpu", "cuda", "auto"),
+    )
+    checkpoint_s: float = option(10.0, "Seconds between checkpoints; 0: after every step.", minimum=0.0)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -63,5 +87,24 @@ def paper_settings(**changes: Any) -> TrainingSettings:
     """
     published = TrainingSettings(
         learning_rate=1e-4, batch_size=128, epochs=600, target_scaling="minmax", edge_law="minmax"
+    )
+    return replace(published, **changes)
+
+
+def paper_code_settings(**changes: Any) -> TrainingSettings:
+    """Return :func:`paper_settings` with what the authors' public scripts do besides.
+
+    Distances scaled with typed bounds, their table of elements with whole-table bounds, target scaled on the training
+    and validation part, the same batches in every epoch, the weights of the last epoch, band gaps of 0.4 eV and less
+    left out.  Use them with ``GraphSpec(convention="paper-code")``.  ``changes`` are fields of
+    :class:`TrainingSettings`.
+    """
+    published = paper_settings(
+        shuffle=False,
+        keep="last",
+        edge_law="fixed",
+        node_features="paper-code",
+        scaling_part="training+validation",
+        smallest_gap_eV=0.4,
     )
     return replace(published, **changes)

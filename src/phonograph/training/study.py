@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from phonograph.errors import DataError
-from phonograph.models.predict import predict
+from phonograph.models.predict import build_network, predict
 from phonograph.models.spec import describe
-from phonograph.training.parallel import FitJob, OnResult, TimedFit, fit_timed
+from phonograph.training.jobs import FitJob, TimedFit
+from phonograph.training.parallel import OnResult, fit_timed
 from phonograph.training.settings import TrainingSettings
 from phonograph.types import Fitted, GraphModel, GraphSet, Labels, Origin, Progress, Split, Study, StudyRow
 
@@ -104,7 +105,7 @@ def _row(timed: TimedFit, graphs: GraphSet, labels: Labels) -> StudyRow:
 
 
 def _parameters(fitted: Fitted) -> int:
-    module = fitted.model.build(len(fitted.inputs.feature_min), fitted.seed)
+    module = build_network(fitted.model, fitted.inputs, fitted.seed, max(1, len(fitted.heads)))
     return sum(parameter.numel() for parameter in module.parameters())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -67,3 +67,10 @@ class Dataset:
             if configurations.name == name:
                 return configurations
         raise DataError(f"dataset {self.name!r} has no set {name!r}; it has {', '.join(s.name for s in self.sets)}")
+
+    def part(self, name: str, rename: str = "") -> tuple[Configurations, Labels]:
+        """Return the set called ``name`` and its labels, as ``rename`` where that is given."""
+        configurations = replace(self.set(name), name=rename or name)
+        labels = self.labels.of_set(name)
+        count = len(configurations)
+        return configurations, replace(labels, sample_ids=configurations.ids, set_names=(configurations.name,) * count)

@@ -16,10 +16,15 @@ from phonograph.types.crystals import Origin
 
 @dataclass(frozen=True, kw_only=True)
 class GraphSpec:
-    """What an edge is: every pair of atoms and periodic images with 0 < distance < ``cutoff_A``."""
+    """What an edge is: every pair of atoms and periodic images with 0 < distance < ``cutoff_A``, or some of them."""
 
     cutoff_A: float = option(5.5, "Edges join atoms closer than this, in Å.", above=0.0, maximum=30.0)
-    convention: str = option("all-images", "Periodic images counted: all of them.", choices=("all-images",))
+    convention: str = option(
+        "all-images",
+        "Periodic images counted: 'all-images', or those that the authors' public script finds ('paper-code'), which "
+        "misses edges along +c, so that graphs depend on the order and the origin of the atoms.",
+        choices=("all-images", "paper-code"),
+    )
 
     def __post_init__(self) -> None:
         check_options(self, "graphs")
@@ -31,7 +36,8 @@ class GraphSet:
 
     Edge e of graph g runs from ``source[e]`` to ``target[e]`` (atom indices within the graph) in periodic image
     ``image[e]`` of the source: distance = |r_source + image·cell − r_target|.  Both directions and self-images
-    are present; edges of a graph are sorted by (target, source, image).
+    are present; edges of a graph are sorted by (target, source, image).  Graphs of the convention ``"paper-code"``
+    lack some edges; of an atom's own images they may hold one direction only.
 
     Attributes
     ----------
@@ -98,7 +104,8 @@ def join_graphs(parts: Sequence[GraphSet]) -> GraphSet:
     if not parts:
         raise DataError("joining graphs needs at least one set; got none")
     if len({part.spec for part in parts}) > 1:
-        raise DataError(f"graphs of different cutoffs cannot be joined; got {sorted(p.spec.cutoff_A for p in parts)}")
+        found = sorted({f"{part.spec.cutoff_A:g} Å ({part.spec.convention})" for part in parts})
+        raise DataError(f"graphs of different cutoffs or conventions cannot be joined; got {', '.join(found)}")
     return replace(
         parts[0],
         sample_ids=tuple(sample for part in parts for sample in part.sample_ids),

@@ -109,12 +109,18 @@ class Labels:
 
     def of_set(self, name: str) -> Labels:
         """Return the samples of one set."""
-        chosen = [place for place, owner in enumerate(self.set_names) if owner == name]
+        return self._rows([place for place, owner in enumerate(self.set_names) if owner == name])
+
+    def first(self, n: int) -> Labels:
+        """Return the first ``n`` samples (all where there are fewer)."""
+        return self._rows(range(min(n, len(self.sample_ids))))
+
+    def _rows(self, chosen: Sequence[int]) -> Labels:
         return replace(
             self,
             sample_ids=tuple(self.sample_ids[place] for place in chosen),
             set_names=tuple(self.set_names[place] for place in chosen),
-            columns=tuple(replace(column, values=column.values[chosen]) for column in self.columns),
+            columns=tuple(replace(column, values=column.values[list(chosen)]) for column in self.columns),
             status=tuple(self.status[place] for place in chosen),
         )
 

@@ -41,7 +41,8 @@ class InputScaling:
 
     ``edge_law`` is ``"minmax"`` (paper: (d − d_min)/(d_max − d_min)), ``"fixed"`` (the same with typed bounds),
     ``"cosine"`` (½(1 + cos πd/r_c), decaying) or ``"radial"`` (``radial_functions`` weights per edge).
-    ``elements`` lists the atomic numbers seen in training; others are refused at prediction.
+    ``node_features`` is the table of element properties, ``"elements"`` or ``"paper-code"``.  ``elements`` lists the
+    atomic numbers seen in training; others are refused at prediction.
     """
 
     edge_law: str
@@ -51,6 +52,7 @@ class InputScaling:
     feature_max: tuple[float, ...]
     elements: tuple[int, ...]
     radial_functions: int = 0
+    node_features: str = "elements"
 
 
 @dataclass(frozen=True, kw_only=True)

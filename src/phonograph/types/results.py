@@ -83,16 +83,85 @@ class MetricSummary:
     skill_sd: float
 
 
+REFERENCES = ("mean-predictor", "composition-volume", "mean-square-displacement", "soap-krr")
+"""Names in the ``model`` column that are no networks but what networks have to beat.
+
+The mean of the training labels; linear in composition and volume; linear in these and ⟨u²⟩ of each element; kernel
+ridge regression of SOAP power spectra.
+"""
+
+TRIVIAL_REFERENCES = REFERENCES[:3]
+"""Those of the references that know nothing about which atom went where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skill:
+    """Networks against one reference on the same samples: ``skill`` = 1 − MAE/MAE_reference, mean over networks.
+
+    ``reference`` is one of :data:`REFERENCES`, or ``"best-trivial"``.  ``skill_sd`` is NaN for a single network.
+    """
+
+    target: str
+    unit: str
+    trained_on: str
+    tested_on: str
+    split: str
+    scope: str
+    reference: str
+    models: int
+    mae: float
+    reference_mae: float
+    skill: float
+    skill_sd: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricInterval:
+    """One line of ``intervals.csv``: how far one number of the cross-test table is certain.
+
+    Attributes
+    ----------
+    metric
+        ``mae``, ``rmse`` (in ``unit``), ``r2`` (coefficient of determination), ``pearson_r2`` (squared Pearson r) or
+        ``skill``.
+    models, groups, n
+        Networks, groups of test samples, and mean number of test samples.
+    value, low, high
+        Mean over the networks, and its 95 % bootstrap interval over groups of test samples, the networks as they are.
+    seed_low, seed_high
+        95 % interval over resampled splits and seeds (corrected t); NaN for one network.
+    """
+
+    target: str
+    unit: str
+    trained_on: str
+    tested_on: str
+    split: str
+    scope: str
+    metric: str
+    models: int
+    groups: int
+    n: float
+    value: float
+    low: float
+    high: float
+    seed_low: float
+    seed_high: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
     """Metrics of many models on many collections, their summary over seeds, and the predictions behind them.
 
-    Rows with ``model="mean-predictor"`` are the trivial model that predicts the mean of the training labels.
+    Rows whose ``model`` is one of :data:`REFERENCES` are no networks; ``"mean-predictor"`` is the trivial model that
+    predicts the mean of the training labels.  ``skills`` compares the networks with each of them.
     """
 
     metrics: tuple[Metric, ...]
     predictions: tuple[Predictions, ...]
     summary: tuple[MetricSummary, ...] = ()
+    skills: tuple[Skill, ...] = ()
+    intervals: tuple[MetricInterval, ...] = ()
     warnings: tuple[str, ...] = ()
     origin: Origin = field(default_factory=lambda: Origin(room="evaluation"))
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from label_toys import configurations_of, copper, marked
 
 from phonograph.errors import UserError
+from phonograph.execution.cluster import ParslExecutor
+from phonograph.execution.cluster_settings import ClusterSettings
 from phonograph.files.labels import save_labels
 from phonograph.labels import AseLabeller, label
-from phonograph.labels.execution.cluster import ParslExecutor
-from phonograph.labels.execution.cluster_settings import ClusterSettings
 
 STARTED = time.monotonic()
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from phonograph.errors import ConfigurationError, MissingEngineError, UserError
-from phonograph.labels.failures import describe_exception, engine_version, failure
+from phonograph.errors import ConfigurationError, MissingEngineError, UserError, describe_exception
+from phonograph.labels.failures import engine_version, failure
 from phonograph.options import check_options, option
 from phonograph.types import Crystal, FloatArray, LabelResult
 from phonograph.units import EV_PER_A3_IN_GPA

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -27,6 +28,7 @@ from phonograph.labels.engines.cp2k_data import (
     file_sha256,
     find_entry,
 )
+from phonograph.labels.engines.cp2k_frame import Placed, placed
 from phonograph.labels.engines.cp2k_input import (
     BASIS,
     GUESS,
@@ -229,11 +231,12 @@ class Cp2kLabeller(FileEngine):
     def identity(self) -> Mapping[str, Any]:
         """Return SHA-256 of the data that decide the numbers: entries of the data files, and the guess."""
         folder = data_folder(self.data_folder, self._program)
-        found: dict[str, Any] = {}
+        # With k points crystals are turned first; labels from before that have other names.
+        found: dict[str, Any] = {} if prod(self.k_mesh) == 1 else {"frame": "first vector along x, second in xy"}
         if self.method == XTB:
-            found = {name: file_sha256(folder / name) for name in XTB_DATA}
+            found |= {name: file_sha256(folder / name) for name in XTB_DATA}
         else:
-            found = {
+            found |= {
                 "basis": entries_sha256(folder, self.basis_files, self.basis, self.basis_of, potential=False),
                 "potential": entries_sha256(
                     folder, self.potential_files, self.potential, self.potential_of, potential=True
@@ -323,7 +326,7 @@ class Cp2kLabeller(FileEngine):
             shutil.copyfile(self._guess(), folder / GUESS)
         elif settings.guess:
             (folder / wave_function(settings.project)).replace(folder / GUESS)
-        (folder / INPUT).write_text(input_text(settings, crystal), encoding="utf-8")
+        (folder / INPUT).write_text(input_text(settings, placed(crystal, self.k_mesh).crystal), encoding="utf-8")
 
     def _guess(self) -> Path:
         path = Path(self.guess_file).expanduser()
@@ -400,13 +403,15 @@ class Cp2kLabeller(FileEngine):
             return failure("not_converged", str(error))
         settings = self._settings(crystal, folder)
         version = self.version or (_probe(tuple(self.command)) if self.command else "")
-        check_output(output, crystal, settings, version)
+        place = placed(crystal, self.k_mesh)
+        check_output(output, place.crystal, settings, version)
         if not output.converged:
             return failure("not_converged", f"no self-consistency within {self.max_scf} steps")
-        return self._labelled(output, len(crystal))
+        return self._labelled(output, place)
 
-    def _labelled(self, output: Cp2kOutput, atoms: int) -> LabelResult:
-        values = {ENERGY: output.energy_Ha * HARTREE_EV / atoms, FERMI: output.fermi_Ha * HARTREE_EV}
+    def _labelled(self, output: Cp2kOutput, place: Placed) -> LabelResult:
+        energy_eV = output.energy_Ha * HARTREE_EV / len(place.crystal)
+        values = {ENERGY: energy_eV, FERMI: output.fermi_Ha * HARTREE_EV}
         arrays: dict[str, FloatArray] = {}
         bands = output.bands
         if bands is not None:
@@ -417,9 +422,9 @@ class Cp2kLabeller(FileEngine):
                     return edges
                 values |= edges.values
         if output.forces_Ha_per_bohr is not None:
-            arrays[FORCES] = output.forces_Ha_per_bohr * HARTREE_EV / BOHR_A
+            arrays[FORCES] = place.back(output.forces_Ha_per_bohr * HARTREE_EV / BOHR_A)
         if output.pressure_GPa is not None:
-            arrays[TENSOR] = -output.pressure_GPa
+            arrays[TENSOR] = place.tensor_back(-output.pressure_GPa)
             values[STRESS] = -float(np.trace(output.pressure_GPa)) / 3.0
         missing = [name for name in (*self.provides, *self.provides_arrays) if name not in values | arrays]
         if missing:
@@ -440,7 +445,5 @@ def _probe(command: tuple[str, ...]) -> str:
         told = (Path(folder) / "probe").read_text(encoding="utf-8", errors="replace")
     _, found, rest = told.partition("CP2K version ")
     if not found:
-        raise MissingEngineError(
-            f"{shown(' '.join(command))} does not start as CP2K; correct the command, or give version"
-        )
+        raise MissingEngineError(f"{shown(' '.join(command))} does not start as CP2K; correct it, or give version")
     return rest.split()[0]

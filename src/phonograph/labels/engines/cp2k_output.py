@@ -60,7 +60,7 @@ class Cp2kOutput:
 
 
 class StoppedUnconverged(InputFileError):
-    """CP2K stopped because self-consistency was not reached, as it does from 2024.1 on."""
+    """Self-consistency was not reached: CP2K stopped, as it does from 2024.1 on, or lost the density on the way."""
 
 
 class _Text(Printed):
@@ -102,6 +102,7 @@ def read_output(path: Path) -> Cp2kOutput:
     failed = _UNCONVERGED in text.text
     if not failed and len(steps) != 1:
         raise text.refuse(f"self-consistency is reported {len(steps)} times; expected once")
+    _check_density(text)
     results = {} if failed else _results(text, len(numbers), float(valence.sum()))
     return Cp2kOutput(
         place=text.place,
@@ -117,6 +118,13 @@ def read_output(path: Path) -> Cp2kOutput:
         cell_A=cell,
         **results,
     )
+
+
+def _check_density(text: _Text) -> None:
+    """Refuse a second step that changed nothing at all: it comes from a density matrix of zeros."""
+    changes = text.all(rf"^\s+\d+ +\S+ +{_NUMBER} +{_NUMBER} +{_NUMBER} +{_NUMBER} +{_NUMBER}\s*$")
+    if len(changes) == 2 and float(changes[1][2]) == 0.0 and float(changes[0][2]) > 1.0:
+        raise StoppedUnconverged(f"{text.place}: self-consistency stopped at a change of zero after {changes[0][2]}")
 
 
 def _abort_message(text: str) -> str:

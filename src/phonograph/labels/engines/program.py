@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from phonograph.labels.execution import orphans
-from phonograph.labels.execution.deadline import remaining_s
+from phonograph.execution import orphans
+from phonograph.execution.deadline import remaining_s
 from phonograph.labels.execution.worker import ProgramKilled
 
 LARGEST_FILE_BYTES = 2_000_000_000

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from phonograph.errors import ConfigurationError
+from phonograph.errors import ConfigurationError, describe_exception
 from phonograph.labels.edges import CBM, CBM_MEAN, GAP, VBM, VBM_MEAN, band_edges, chosen
 from phonograph.labels.engines.chemistry import energy_refusal
-from phonograph.labels.failures import describe_exception, engine_version, failure
+from phonograph.labels.failures import engine_version, failure
 from phonograph.options import check_options, option
 from phonograph.types import Bands, Crystal, FloatArray, LabelResult
 from phonograph.units import BOHR_A, BOLTZMANN_EV_PER_K, EV_PER_A3_IN_GPA, HARTREE_EV

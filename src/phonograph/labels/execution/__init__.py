@@ -1,1 +1,1 @@
-"""Where labels are computed: worker processes of this machine, or of a cluster's queue, behind one seam."""
+"""Labels as tasks of an executor: what a worker does with one, and what it leaves when it dies."""

@@ -1,7 +1,7 @@
 """What a worker does, wherever it runs: labels described as text in, one result file out.
 
-A task is JSON: structures, engine, parameters, time limit and the path of its result file; never a function.  The same
-entry serves worker processes of this machine and nodes of a cluster.
+A task is JSON: structures, engine, parameters, time limit and the path of its result file.  The same entry serves
+worker processes of this machine and nodes of a cluster.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
-import faulthandler
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from phonograph.errors import ConfigurationError, MissingEngineError
+from phonograph.errors import ConfigurationError, MissingEngineError, describe_exception, one_line
+from phonograph.execution.deadline import ended_after, limited
 from phonograph.labels.attempts import Attempt, save_lines
 from phonograph.labels.execution import journal
-from phonograph.labels.execution.deadline import limited
 from phonograph.labels.execution.worker import KILLED, label_safely
-from phonograph.labels.failures import PASSING, describe_exception, one_line
+from phonograph.labels.failures import PASSING
 from phonograph.labels.task import Calculation, StructureBytes, canonical_json, rebuild, structure_key
 from phonograph.types import Crystal, Labeller
 
@@ -41,9 +40,6 @@ The last label of a task begins within :data:`BATCH_S`, so an engine that minds 
 a second to end well.
 """
 
-LONGEST_CLOCK_S = 1e8
-"""Time limits from here on, three years, are none; the system's clock takes no larger ones."""
-
 LARGEST_ATTEMPTS = 3
 """A label that fails is tried this often in all, where its labeller knows a remedy."""
 
@@ -54,6 +50,7 @@ def describe_task(
     """Return the JSON of one task: ``structures`` with one calculation, at most ``timeout_s`` each, into ``result``."""
     return canonical_json(
         {
+            "entry": f"{__name__}:run_task",
             "calculation": {**dataclasses.asdict(calculation), "key": calculation.key.hex()},
             "structures": [
                 {name: base64.b64encode(getattr(s, name)).decode() for name in ("numbers", "cell", "positions")}
@@ -63,6 +60,16 @@ def describe_task(
             "result": str(result),
         }
     )
+
+
+def describe_preparation(calculation: Calculation) -> str:
+    """Return the JSON of the task that loads a calculation's engine."""
+    return canonical_json({"entry": f"{__name__}:prepare", "labeller": calculation.task})
+
+
+def prepare(task: str) -> None:
+    """Do what :func:`describe_preparation` describes."""
+    rebuilt(json.loads(task)["labeller"])
 
 
 def run_task(task: str) -> str:
@@ -80,7 +87,7 @@ def run_task(task: str) -> str:
         known = {attempt.structure.key for attempt in finished.attempts if decides(attempt)}
         rebuilt(calculation.task)
         started = time.monotonic()
-        with _ended_after(plain["timeout_s"] + TOO_LATE_S, finished.descriptor):
+        with ended_after(plain["timeout_s"] + TOO_LATE_S, finished.descriptor):
             for structure in map(_structure, plain["structures"]):
                 if structure.key not in known:
                     finished.add(label_with_remedies(structure, calculation, plain["timeout_s"]))
@@ -106,17 +113,6 @@ def calculation_of(plain: Mapping[str, Any]) -> Calculation:
 def decides(attempt: Attempt) -> bool:
     """Return whether an attempt is the last one of its label in this run."""
     return attempt.final or attempt.result.failure in PASSING
-
-
-@contextlib.contextmanager
-def _ended_after(seconds: float, descriptor: int) -> Iterator[None]:
-    """Let the system end this process after ``seconds``; it writes where the label hung into ``descriptor``."""
-    if seconds < LONGEST_CLOCK_S:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=descriptor)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 def label_with_remedies(structure: StructureBytes, calculation: Calculation, timeout_s: float) -> list[Attempt]:

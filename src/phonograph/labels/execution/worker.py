@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from phonograph.errors import MissingEngineError, UserError
-from phonograph.labels.failures import checked, describe_exception, failure, refuse
+from phonograph.errors import MissingEngineError, UserError, describe_exception
+from phonograph.labels.failures import checked, failure, refuse
 from phonograph.types import Crystal, Labeller, LabelResult
 
 KILLED = "a program of the engine was killed, perhaps out of memory"

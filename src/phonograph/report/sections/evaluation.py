@@ -11,6 +11,7 @@ from phonograph.report.outline import Section, legend
 from phonograph.report.palette import BLUE, GREY, ORANGE
 from phonograph.report.scores import PARTS, main_scope, trained_collections
 from phonograph.report.sections.cross_test import cross_parity, cross_table
+from phonograph.report.sections.interval_table import interval_table
 from phonograph.report.sections.judged import Judged, naive_words, parity_chart, score_cells, score_head
 from phonograph.report.sections.label_noise import noise_table
 from phonograph.report.svg import data_range
@@ -60,6 +61,7 @@ def _target(judged: Judged, place: int) -> Markup:
         _parity(judged, parity),
         tag("h3", "Cross-test: trained on one set, tested on another"),
         cross_table(judged),
+        interval_table(judged),
         cross_parity(judged, cross),
         _error_figure(judged, errors),
         noise_table(judged),

@@ -8,6 +8,7 @@ from phonograph.report.markup import Content, Markup, figure, fold, join, table,
 from phonograph.report.material import ReportMaterial
 from phonograph.report.outline import Section, legend
 from phonograph.report.palette import BLUE, GREY
+from phonograph.report.sections.study import study_lead, study_parts
 from phonograph.report.svg import Chart, data_range, label, log_range, px
 from phonograph.report.words import error_unit, fixed, listed, number, plural, property_name, sentence_case
 from phonograph.types import PROPERTY_UNITS, Fitted, Study, StudyRow
@@ -17,7 +18,7 @@ TITLE = "Training"
 
 def training(material: ReportMaterial) -> Section:
     """Return the section with the ranking of architectures and the loss curves."""
-    if material.study is None and not material.fits:
+    if material.study is None and material.hyperparameters is None and not material.fits:
         return Section(key="training", title=TITLE, lead="No network was trained in this run.")
     parts: list[Content] = []
     if material.study is not None and material.study.rows:
@@ -26,6 +27,8 @@ def training(material: ReportMaterial) -> Section:
         ]
     if material.fits:
         parts.append(_losses(material))
+    if material.hyperparameters is not None:
+        parts += study_parts(material.hyperparameters)
     return Section(key="training", title=TITLE, lead=_lead(material), body=join(parts))
 
 
@@ -43,6 +46,8 @@ def _lead(material: ReportMaterial) -> str:
         first = min(material.study.rows, key=lambda row: row.rank)
         many = len({row.architecture for row in material.study.rows})
         sentences.append(f"Of {plural(many, 'architecture')}, {first.architecture} has the lowest validation error.")
+    if material.hyperparameters is not None:
+        sentences.append(study_lead(material.hyperparameters))
     return " ".join(sentences)
 
 

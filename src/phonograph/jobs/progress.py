@@ -1,0 +1,103 @@
+"""How far a run of jobs is: how many are done, rate, time left, and what failed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from phonograph.jobs.job import DONE, FAILURES
+from phonograph.types import Progress
+
+SECONDS_BETWEEN_LINES = 60.0
+_WINDOW = 200
+"""Jobs over which the rate is taken: a grid goes from small models to large ones."""
+
+
+@dataclass
+class JobMeter:
+    """Counts jobs that are in the table and tells of them.
+
+    Attributes
+    ----------
+    what
+        What they are called.
+    total, known
+        Jobs in all, and those that the table had from the start.
+    progress
+        Called as ``progress(what, done, total)`` after every commit.
+    say
+        Called with :attr:`text`, a line, once a minute and at the end.
+    """
+
+    what: str
+    total: int
+    known: Counter[str]
+    progress: Progress | None = None
+    say: Callable[[str], None] | None = None
+    fresh: Counter[str] = field(default_factory=Counter)
+    core_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._last_line = time.monotonic()
+        self._ends: deque[float] = deque([self._last_line], maxlen=_WINDOW)
+
+    def count(self, status: str, core_seconds: float) -> None:
+        """Count one job that is decided."""
+        self.fresh[status] += 1
+        self.core_seconds += core_seconds
+        self._ends.append(time.monotonic())
+
+    def tell(self) -> None:
+        """Tell how many jobs are in the table."""
+        if self.progress is not None:
+            self.progress(self.what, self.ended, self.total)
+        if self.say is not None and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self.say(self.text)
+
+    def close(self) -> None:
+        """Say the last line, if anything was computed."""
+        if self.say is not None and self.fresh:
+            self.say(self.text)
+
+    @property
+    def ended(self) -> int:
+        """Jobs that are decided."""
+        return self.known.total() + self.fresh.total()
+
+    @property
+    def rate_per_s(self) -> float:
+        """Jobs per second lately; 0 before the first."""
+        return (len(self._ends) - 1) / max(time.monotonic() - self._ends[0], 1e-9)
+
+    @property
+    def seconds_left(self) -> float:
+        """Time left at this rate, s; infinite before the first job."""
+        left = self.total - self.ended
+        return left / self.rate_per_s if self.rate_per_s > 0 else (math.inf if left else 0.0)
+
+    @property
+    def text(self) -> str:
+        """The line: ``study: 120 of 480 done, 2.31 per s, 3 min left, 1 failed (1 refused)``."""
+        both = self.known + self.fresh
+        parts = [f"{self.what}: {both[DONE]} of {self.total} done"]
+        if self.fresh and self.ended < self.total:
+            rate = self.rate_per_s
+            parts.append(f"{rate:.3g} per s" if rate >= 1 else f"{1 / rate:.3g} s each")
+            parts.append(f"{duration(self.seconds_left)} left")
+        failed = {kind: both[kind] for kind in FAILURES if both[kind]}
+        words = ", ".join(f"{times} {kind}" for kind, times in failed.items())
+        parts.append(f"{sum(failed.values())} failed ({words})" if failed else "none failed")
+        if self.fresh:
+            parts.append(f"{self.core_seconds / 3600:.3g} core-hours")
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the largest unit that leaves two digits."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,289 @@
+"""Remake the paper: every item from what the verbs give, cheap ones first, each kept as soon as it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+from phonograph.config_paper import ITEMS
+from phonograph.datasets import load_dataset
+from phonograph.errors import ConfigurationError, DataError, UserError
+from phonograph.files.paper import write_paper_tables
+from phonograph.files.structures import read_structure
+from phonograph.report.paper import write_paper_page
+from phonograph.run_folder import file_hash, package_versions
+from phonograph.steps.context import Context, RunResult
+from phonograph.steps.learning_curve import learning_curve_step
+from phonograph.steps.networks import graphs_step
+from phonograph.steps.paper import bonds, cells, curves, models, study
+from phonograph.steps.paper.data import COMBINED, MD, PHONON, RANDOM, PaperData
+from phonograph.steps.paper.networks import Networks, configured, winners
+from phonograph.steps.paper.published import STUDY_FIGURES
+from phonograph.steps.paper.rest import energies_above_rest
+from phonograph.steps.paper.shelf import finished_or_made
+from phonograph.steps.study import study_step
+from phonograph.tables import to_table
+from phonograph.types import HyperparameterStudy, LearningCurve
+from phonograph.types.paper import PaperItem, PaperRun
+
+CLAIMED_CUTOFF_A = 5.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How one item is made: what it costs in words, which tables of the configuration decide it, and the function."""
+
+    cost: str
+    make: Callable[[Makers], PaperItem]
+    decided_by: tuple[str, ...] = ()
+    with_fits: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Makers:
+    """What items are made from, each obtained when first asked for."""
+
+    context: Context
+    result: RunResult
+
+    @cached_property
+    def data(self) -> PaperData:
+        """Sets by the part they play, with labels."""
+        paper = self.context.config.paper
+        assert self.result.labels is not None
+        return PaperData(
+            roles={PHONON: paper.phonon, RANDOM: paper.random, MD: paper.md},
+            sets={item.name: item for item in self.result.sets},
+            labels=self.result.labels,
+        )
+
+    @cached_property
+    def seed(self) -> int:
+        """Seed of every resampling."""
+        return self.context.seed("paper") % 2**31
+
+    @cached_property
+    def with_graphs(self) -> RunResult:
+        """Result of the run with room 4."""
+        return graphs_step(self.context, self.result)
+
+    @cached_property
+    def networks(self) -> Networks:
+        """Networks of Table 1 and what is made of them."""
+        config = self.context.config
+        chosen = configured(config, self.data.labels)
+        if config.paper.networks == "study":
+            chosen = winners(config, self.study, chosen)
+        return Networks(self.context, self.with_graphs, self.data, chosen)
+
+    @cached_property
+    def study(self) -> HyperparameterStudy:
+        """The study of the run, made where it is not."""
+        if self.context.config.study is None:
+            raise DataError("there is no study in this configuration; add a [study] table, which may be empty")
+        return study_step(self.context, self.with_graphs)
+
+    @cached_property
+    def judged(self) -> models.Judged:
+        """Networks of Table 1 with their predictions."""
+        return self.networks.judged()
+
+    @cached_property
+    def learning_curve(self) -> LearningCurve:
+        """Learning curves of the run, measured where they are not."""
+        return learning_curve_step(self.context, self.with_graphs)
+
+    @cached_property
+    def curves(self) -> curves.Curves:
+        """Learning curves by the part that collections play."""
+        config = self.context.config
+        names = {}
+        for role in (PHONON, RANDOM, MD):
+            name = self.data.roles[role]
+            alone = [key for key, members in config.collections.items() if members == (name,)]
+            if name and alone:
+                names[role] = alone[0]
+        if config.paper.combined in config.collections:
+            names[COMBINED] = config.paper.combined
+        return curves.Curves(self.learning_curve.rows, names)
+
+
+def _equilibrium(makers: Makers) -> PaperItem:
+    config = makers.context.config
+    name = config.paper.crystal or config.crystal.file
+    if not name:
+        raise DataError("Figure S3 needs the equilibrium structure; add crystal = … to [paper]")
+    return cells.pair_distribution(read_structure(config.path(name)))
+
+
+def _space(makers: Makers) -> PaperItem:
+    above, how = energies_above_rest(makers.context, makers.data)
+    return cells.configuration_space(makers.data, above, how, makers.seed)
+
+
+def _bonds(makers: Makers) -> PaperItem:
+    good, poor, told = makers.networks.good_and_poor()
+    return bonds.edge_importance(good, poor, told, makers.seed)
+
+
+def _violins(key: str, makers: Makers) -> PaperItem:
+    found = makers.study
+    target = STUDY_FIGURES[key]
+    if target not in found.units:
+        raise DataError(f"the study does not hold {target}; add it to study.targets")
+    return study.violins(key, found, makers.seed)
+
+
+_TRAINED = ("training", "graphs", "seed", "study")
+_CURVES = (*_TRAINED, "learning_curve")
+PLANS: Mapping[str, Plan] = {
+    "s3": Plan(cost="a second", make=_equilibrium),
+    "s9": Plan(cost="a second", make=lambda makers: cells.gap_and_amplitude(makers.data, makers.seed)),
+    "s11": Plan(cost="seconds", make=lambda makers: cells.pair_distance_distributions(makers.data, makers.seed)),
+    "s10": Plan(cost="a minute", make=lambda makers: cells.label_distributions(makers.data, makers.seed)),
+    "fig3": Plan(cost="a minute: CHGNet energies of atoms at rest", make=_space),
+    "table1": Plan(
+        cost="networks: targets × seeds",
+        make=lambda makers: models.best_networks(makers.judged, makers.networks.words()),
+        decided_by=_TRAINED,
+        with_fits=True,
+    ),
+    "fig2": Plan(
+        cost="the networks of Table 1",
+        make=lambda makers: models.parity(makers.judged),
+        decided_by=_TRAINED,
+        with_fits=True,
+    ),
+    "s2": Plan(
+        cost="networks: cutoffs × seeds",
+        make=lambda makers: study.cutoffs(makers.networks.over_cutoffs(), CLAIMED_CUTOFF_A),
+        decided_by=_TRAINED,
+        with_fits=True,
+    ),
+    "fig5": Plan(
+        cost="one network more, and explanations", make=_bonds, decided_by=(*_TRAINED, "explanation"), with_fits=True
+    ),
+    "fig4": Plan(
+        cost="networks: collections × sizes × seeds",
+        make=lambda makers: curves.learning_curves(makers.curves),
+        decided_by=_CURVES,
+        with_fits=True,
+    ),
+    "table-s1": Plan(
+        cost="the networks of Figure 4",
+        make=lambda makers: curves.phonon_and_dynamics(makers.curves),
+        decided_by=_CURVES,
+        with_fits=True,
+    ),
+    **{
+        key: Plan(
+            cost="a study of hyperparameters",
+            make=partial(_violins, key),
+            decided_by=_TRAINED,
+            with_fits=True,
+        )
+        for key in ("s5", "s6", "s7", "s8")
+    },
+}
+"""Item → how it is made."""
+
+
+def check_items(items: Sequence[str]) -> tuple[str, ...]:
+    """Return the items in the order in which they are made; all where none is named.
+
+    Raises
+    ------
+    ConfigurationError
+        An item that is none.
+    """
+    for name in items:
+        if name not in ITEMS:
+            raise ConfigurationError(f"unknown item {name!r} of the paper; items are {', '.join(ITEMS)}")
+    return tuple(key for key in ITEMS if key in items or not items)
+
+
+def remake(context: Context, result: RunResult, items: Sequence[str]) -> PaperRun:
+    """Make or load every item, write the page and its tables, and return all.
+
+    An item that cannot be made (no molecular dynamics, no study) is named with the reason, and the others go on.
+    """
+    makers = Makers(context, result)
+    made: list[PaperItem] = []
+    seconds: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    for key in check_items(items or context.config.paper.items):
+        plan = PLANS[key]
+        try:
+            item, took, found = finished_or_made(
+                context.folder.path, key, _inputs(makers, plan), partial(_told, makers, key), with_fits=plan.with_fits
+            )
+        except UserError as error:
+            missing[key] = str(error)
+            context.say(f"{key}: not made: {error}")
+            continue
+        made.append(item)
+        seconds[key] = took
+        context.say(f"{key}: {'unchanged' if found else f'done in {took:.1f} s'}")
+        run = _collected(makers, made, seconds, missing)
+        write_paper_tables(run, context.folder.path)
+        write_paper_page(run, context.folder.path / "paper.html")
+    if not made:
+        raise DataError(f"no item could be made: {'; '.join(f'{key}: {why}' for key, why in missing.items())}")
+    run = _collected(makers, made, seconds, missing)
+    write_paper_tables(run, context.folder.path)
+    write_paper_page(run, context.folder.path / "paper.html")
+    return run
+
+
+def _told(makers: Makers, key: str) -> PaperItem:
+    makers.context.say(f"{key}: {PLANS[key].cost}")
+    return PLANS[key].make(makers)
+
+
+def _inputs(makers: Makers, plan: Plan) -> dict[str, Any]:
+    config, keys = makers.context.config, makers.context.folder.keys
+    tables = {name: to_table(getattr(config, name)) for name in plan.decided_by}
+    paper = {name: value for name, value in to_table(config.paper).items() if name != "items"}
+    crystal = config.paper.crystal or config.crystal.file
+    return {
+        "labels": keys.get("labels", ""),
+        "sampling": keys.get("sampling", ""),
+        "paper": paper,
+        "crystal": file_hash(config.path(crystal)) if crystal and config.path(crystal).is_file() else "",
+        "collections": to_table(config.collections),
+        "seed": makers.seed,
+        **tables,
+    }
+
+
+def _collected(
+    makers: Makers, made: Sequence[PaperItem], seconds: Mapping[str, float], missing: Mapping[str, str]
+) -> PaperRun:
+    context = makers.context
+    config = context.config
+    names = sorted({item.structures for item in config.data.sets if item.format == "dataset"})
+    cards = []
+    for name in names:
+        item = next(entry for entry in config.data.sets if entry.structures == name)
+        cards.append(load_dataset(config.structures(item)).card)
+    sizes = ", ".join(f"{len(item)} {item.name}" for item in makers.result.sets)
+    labels = hashlib.sha256(context.folder.keys.get("labels", "").encode()).hexdigest()[:12]
+    return PaperRun(
+        title=config.title,
+        items=tuple(made),
+        data=f"{', '.join(names) or 'own data'} ({sizes})",
+        card="\n\n".join(cards),
+        command=shlex.join(["phonograph", *sys.argv[1:]]) if sys.argv else "phonograph paper",
+        seconds=dict(seconds),
+        missing=dict(missing),
+        provenance=(
+            ("labels", labels),
+            ("seed", str(config.seed)),
+            *((name, version) for name, version in package_versions().items()),
+        ),
+    )

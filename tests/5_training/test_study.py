@@ -1,0 +1,237 @@
+"""A study through its command: nested selection, restarts, halving, a search, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phonograph import pipeline
+from phonograph.config_files import read_config
+from phonograph.config_study import StudyConfig
+from phonograph.errors import ConfigurationError, DataError, InputFileError
+from phonograph.files.study import load_study_tables
+from phonograph.jobs import open_jobs
+from phonograph.streams import stream
+from phonograph.testing import cubic_antiperovskite, displaced
+from phonograph.training import make_split
+from phonograph.types import HyperparameterStudy
+
+AXES = """
+[study.axes]
+architecture = [1, 5]
+learning_rate = [1e-2, 1e-4]
+"""
+
+
+def planted_value(crystal) -> float:
+    """Σ ½(1 + cos πd/r_c) over the Ag–S pairs within 5.5 Å, by ASE."""
+    from ase import Atoms
+    from ase.neighborlist import neighbor_list
+
+    atoms = Atoms(numbers=crystal.numbers, positions=crystal.positions_A, cell=crystal.cell_A, pbc=True)
+    i, j, d = neighbor_list("ijd", atoms, 5.5)
+    chosen = (crystal.numbers[i] == 47) & (crystal.numbers[j] == 16)
+    return float((1 + np.cos(np.pi * d[chosen] / 5.5)).sum() / 2)
+
+
+def write_project(folder: Path, study: str, *, epochs: int = 4, values=None) -> Path:
+    """Sixty 5-atom crystals with a planted label, and a configuration."""
+    from ase import Atoms
+    from ase.io import write
+
+    crystal = cubic_antiperovskite(4.9)
+    moved = displaced(crystal, 60, 1.0, seed=1)
+    scale = np.repeat(stream(1, "amplitudes").uniform(0.05, 0.3, 60), 5)[:, None]
+    positions = crystal.positions_A[None] + (moved.displacements_A * scale).reshape(60, 5, 3)
+    moved = replace(moved, positions_A=positions.reshape(-1, 3))
+    frames = []
+    for place, one in enumerate(moved.crystals()):
+        atoms = Atoms(numbers=one.numbers, positions=one.positions_A, cell=one.cell_A, pbc=True)
+        atoms.info["toy_eV"] = planted_value(one) if values is None else values[place]
+        frames.append(atoms)
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "data.extxyz", frames, format="extxyz")
+    path = folder / "c.toml"
+    path.write_text(
+        f'workers = 2\n[[data.sets]]\nname = "toy"\nstructures = "data.extxyz"\n[training]\ntargets = ["toy_eV"]\n'
+        f"seeds = [0]\n[training.settings]\nepochs = {epochs}\nbatch_size = 16\n{study}",
+        encoding="utf-8",
+    )
+    return path
+
+
+def job_rows(run: Path) -> dict[str, tuple]:
+    with open_jobs(run / "study" / "jobs.sqlite") as table:
+        return {key: (one.status, one.attempts, one.ended, dict(one.result)) for key, one in table.results().items()}
+
+
+def without_times(study: HyperparameterStudy) -> list:
+    trials = [replace(trial, core_seconds=0.0) for trial in study.trials]
+    cells = [replace(cell, core_seconds=0.0) for cell in study.cells]
+    return [repr(item) for item in (trials, cells, study.effects, study.shares, study.finals, study.checks)]
+
+
+@pytest.mark.slow
+def test_a_study_is_complete_restartable_and_grows(tmp_path):
+    config = write_project(tmp_path, f"[study]\nseeds = [0, 1]\nfinal_seeds = [0, 1]\n{AXES}")
+    told = []
+    found = pipeline.study(config, tmp_path / "run", progress=lambda *words: told.append(words))
+    assert ("study", 8, 8) in told
+    assert len(found.trials) == 8
+    assert [cell.rank for cell in found.cells] == [1, 2, 3, 4]
+    assert [cell.mae for cell in found.cells] == sorted(cell.mae for cell in found.cells)
+    for cell in found.cells:
+        own = [trial for trial in found.trials if trial.values == cell.values]
+        assert cell.mae == pytest.approx(np.mean([trial.mae for trial in own]))
+        assert cell.mae_sd == pytest.approx(np.std([trial.mae for trial in own], ddof=1))
+        assert cell.mse == pytest.approx(np.mean([trial.rmse**2 for trial in own]))
+        assert cell.core_seconds == pytest.approx(sum(trial.core_seconds for trial in own))
+    assert {row.axis for row in found.shares} == {
+        "architecture",
+        "learning_rate",
+        "architecture × learning_rate",
+        "rest",
+    }
+    assert {row.model for row in found.finals} == {"winner", "configured", "mean-predictor"}
+    assert {row.unit for row in found.finals} == {"eV"}
+    with (tmp_path / "run/study/study.csv").open(encoding="utf-8", newline="") as stream_:
+        rows = list(csv.DictReader(stream_))
+    assert [row["learning_rate"] for row in rows] == [cell.values[1] for cell in found.cells]
+    assert without_times(load_study_tables(tmp_path / "run/study")) == without_times(found)
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "Study of hyperparameters" in page
+    assert page.count("MSE for each") == 2
+    before = job_rows(tmp_path / "run")
+    again = pipeline.study(config, tmp_path / "run")
+    assert job_rows(tmp_path / "run") == before, "nothing is trained twice"
+    assert without_times(again) == without_times(found)
+    assert again.core_seconds == found.core_seconds, "what it took is what all runs took"
+    grown = pipeline.study(config, tmp_path / "run", overrides=["study.seeds=[0, 1, 2]"])
+    now = job_rows(tmp_path / "run")
+    assert {key: now[key] for key in before} == before
+    assert len(grown.trials) == 12
+    assert grown.trials[0].mae == found.trials[0].mae
+    with pytest.raises(ConfigurationError, match=r"holds a full study of toy \(.*, not a full study of toy \(.*choose"):
+        pipeline.study(config, tmp_path / "run", overrides=["training.settings.epochs=5"])
+
+
+@pytest.mark.slow
+def test_no_choice_sees_the_outer_test_part(tmp_path):
+    """Poisoned test labels change no job of the selection, not even its name, and no rank; only the final test."""
+    study = f"[study]\nseeds = [0]\nfinal_seeds = [0]\n{AXES}"
+    found = pipeline.study(write_project(tmp_path / "a", study), tmp_path / "a/run")
+    config = read_config(tmp_path / "a/c.toml")
+    result = pipeline.run(config, tmp_path / "a/run", upto="graphs")
+    (item,) = result.sets
+    test = set(make_split(item.ids, item.group, config.training.fractions, 0).test)
+    assert len(test) == 9
+    truth = result.labels.column("toy_eV").values
+    values = [1e3 * place if sample in test else truth[place] for place, sample in enumerate(item.ids)]
+    poisoned = pipeline.study(write_project(tmp_path / "b", study, values=values), tmp_path / "b/run")
+    rows, bad = job_rows(tmp_path / "a/run"), job_rows(tmp_path / "b/run")
+    shared = rows.keys() & bad.keys()
+    assert len(shared) == 4, "the four points"
+    plain = [
+        [{k: v for k, v in m.items() if k != "seconds"} for m in one[3]["members"]]
+        for one in map(rows.get, sorted(shared))
+    ]
+    other = [
+        [{k: v for k, v in m.items() if k != "seconds"} for m in one[3]["members"]]
+        for one in map(bad.get, sorted(shared))
+    ]
+    assert plain == other
+    assert without_times(poisoned)[:4] == without_times(found)[:4]
+    winners = [
+        [row.mae for row in one.finals if (row.model, row.scope) == ("winner", "all")] for one in (found, poisoned)
+    ]
+    assert winners[1][0] > 1e3 > winners[0][0]
+
+
+@pytest.mark.slow
+def test_halving_goes_on_where_it_was_and_is_checked(tmp_path):
+    study = f"[study]\nseeds = [0, 1]\nfinal_seeds = []\n{AXES}"
+    config = write_project(tmp_path, study, epochs=6)
+    full = pipeline.study(config, tmp_path / "full")
+    half = pipeline.study(
+        config,
+        tmp_path / "half",
+        overrides=[
+            'study.strategy="halving"',
+            "study.halving.first_epochs=2",
+            "study.halving.eta=2",
+            "study.halving.check=3",
+        ],
+    )
+    assert [(trial.rung, trial.epochs) for trial in half.trials] == [(0, 2)] * 8 + [(1, 4)] * 4 + [(2, 6)] * 2
+    whole = {(trial.values, trial.seed): trial for trial in full.trials}
+    for trial in half.trials[-2:]:
+        same = whole[trial.values, trial.seed]
+        assert (trial.mae, trial.r2, trial.best_epoch) == (same.mae, same.r2, same.best_epoch), "bit for bit"
+    first = {
+        values: np.mean([t.mae for t in half.trials[:8] if t.values == values])
+        for values in {t.values for t in full.trials}
+    }
+    assert {t.values for t in half.trials[8:12]} == set(sorted(first, key=first.get)[:2])
+    assert half.cells[0].rung == 2
+    assert [cell.rung for cell in half.cells] == [2, 1, 0, 0]
+    (check,) = half.checks
+    by_point = {cell.values: cell.mae for cell in full.cells}
+    assert check.points == 3
+    winner = by_point[half.winner("toy_eV").values]
+    assert check.regret >= 0.0
+    assert check.better <= sum(error < winner for error in by_point.values())
+    assert -1.0 <= check.spearman <= 1.0
+    before = job_rows(tmp_path / "half")
+    overrides = [
+        'study.strategy="halving"',
+        "study.halving.first_epochs=2",
+        "study.halving.eta=2",
+        "study.halving.check=3",
+    ]
+    again = pipeline.study(config, tmp_path / "half", overrides=overrides)
+    assert job_rows(tmp_path / "half") == before
+    assert without_times(again) == without_times(half)
+
+
+@pytest.mark.slow
+def test_a_search_is_replayed_from_its_table(tmp_path):
+    pytest.importorskip("optuna")
+    study = (
+        '[study]\nseeds = [0]\nfinal_seeds = [0]\nstrategy = "optuna"\n[study.axes]\narchitecture = [1, 5]\n[study.search]\n'
+        "trials = 6\nbatch = 3\n[study.search.ranges]\nlearning_rate = [1e-4, 1e-1]\nhidden_channels = [8, 24]\n"
+    )
+    config = write_project(tmp_path, study, epochs=2)
+    found = pipeline.study(config, tmp_path / "run")
+    assert list(found.axes) == ["architecture", "learning_rate", "hidden_channels"]
+    assert len(found.trials) == 6
+    for trial in found.trials:
+        assert trial.values[0] in ("1", "5")
+        assert 1e-4 <= float(trial.values[1]) <= 1e-1
+        assert 8 <= int(trial.values[2]) <= 24
+    assert found.effects == found.shares == ()
+    assert not any(math.isnan(row.mae) for row in found.finals if row.n)
+    before = job_rows(tmp_path / "run")
+    again = pipeline.study(config, tmp_path / "run")
+    assert job_rows(tmp_path / "run") == before, "Optuna asked for the same points"
+    assert without_times(again) == without_times(found)
+
+
+def test_a_study_that_cannot_begin_is_one_sentence(tmp_path):
+    config = write_project(tmp_path, "")
+    with pytest.raises(ConfigurationError, match=r"there is no study in this configuration; add a \[study\] table"):
+        pipeline.study(config, tmp_path / "run")
+    config = write_project(tmp_path, '[study]\ntargets = ["gap_eV"]\n')
+    with pytest.raises(DataError, match=r"study target 'gap_eV' has no labels; the labels are toy_eV"):
+        pipeline.study(config, tmp_path / "run")
+    config = write_project(tmp_path, '[study]\ncollection = "other"\n')
+    with pytest.raises(ConfigurationError, match=r"study.collection must be one of toy; got 'other'"):
+        pipeline.study(config, tmp_path / "run")
+    config = write_project(tmp_path, "[study]\n", values=[np.nan] * 57 + [0.1, 0.2, 0.3])
+    with pytest.raises((DataError, InputFileError), match="label"):
+        pipeline.study(config, tmp_path / "run2")
+    assert StudyConfig().executor is None

@@ -1,0 +1,267 @@
+"""``phonograph learning-curve`` from beginning to end: planned fairly, resumed without a second fit, told in words."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+from ase.neighborlist import neighbor_list
+
+import phonograph.steps.fit_units as fit_units
+from phonograph.cli import main
+from phonograph.config_files import parse_config, read_config
+from phonograph.errors import ConfigurationError, DataError
+from phonograph.files.curves import load_learning_curve
+from phonograph.pipeline import learning_curve, run
+from phonograph.testing import cubic_antiperovskite, displaced
+
+TABLES = ("learning_curve", "points", "fits", "bands", "differences", "label_factors")
+
+CONFIG = """
+title = "curves"
+seed = 3
+workers = 1
+[[data.sets]]
+name = "thermal"
+structures = "thermal.extxyz"
+[[data.sets]]
+name = "random"
+structures = "random.extxyz"
+[[data.sets]]
+name = "md"
+structures = "md.extxyz"
+[graphs]
+cutoff_A = 4.0
+[training.collections]
+thermal = ["thermal"]
+random = ["random"]
+combined = ["thermal", "random"]
+[training.model]
+hidden_channels = 8
+[training.settings]
+epochs = 6
+[learning_curve]
+sizes = [12, 20, 40, 400]
+seeds = [0, 1]
+amplitude = "thermal"
+"""
+
+
+def bond_gap(frame: ase.Atoms) -> float:
+    """Return a gap in eV that closes as silver gets closer to its neighbours."""
+    i, distance = neighbor_list("id", frame, 4.0)
+    silver = frame.numbers[i] == 47
+    total = float(np.where(silver, 0.5 * (1 + np.cos(np.pi * distance / 4.0)), 0.0).sum())
+    return 1.2 - 0.4 * total / 10.0
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Three labelled sets of different amplitude; pairs of the thermal one share a group."""
+    crystal = cubic_antiperovskite()
+    for name, rms, n in (("thermal", 0.10, 64), ("random", 0.13, 64), ("md", 0.12, 30)):
+        made = displaced(crystal, n, rms, seed=n, name=name)
+        frames = []
+        for place, found in enumerate(made.crystals()):
+            frame = ase.Atoms(found.numbers, found.positions_A, cell=found.cell_A, pbc=True)
+            atoms = slice(int(made.offsets[place]), int(made.offsets[place + 1]))
+            frame.set_array("displacement", made.displacements_A[atoms])
+            frame.info.update(group=f"{name}-{place // 2}", band_gap_eV=bond_gap(frame))
+            frames.append(frame)
+        ase.io.write(tmp_path / f"{name}.extxyz", frames)
+    (tmp_path / "c.toml").write_text(CONFIG)
+    return tmp_path
+
+
+SMALL = ["learning_curve.sizes=[12,20]", 'learning_curve.tests=["thermal","random"]', 'learning_curve.amplitude=""']
+"""Overrides for tests that need no laws."""
+
+
+def tables(run: Path) -> dict[str, bytes]:
+    return {name: (run / "learning_curve" / f"{name}.csv").read_bytes() for name in TABLES}
+
+
+def rows(run: Path, name: str = "learning_curve") -> list[dict[str, str]]:
+    with (run / "learning_curve" / f"{name}.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the fits that were really trained."""
+    trained: list[str] = []
+    plain = fit_units.fit_many
+
+    def counting(graphs, labels, jobs, **more):  # type: ignore[no-untyped-def]
+        trained.extend(job.name for job in jobs)
+        return plain(graphs, labels, jobs, **more)
+
+    monkeypatch.setattr(fit_units, "fit_many", counting)
+    return trained
+
+
+def test_the_command_measures_saves_and_reports(
+    project: Path, counted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_folder = project / "R"
+    command = ["learning-curve", str(project / "c.toml"), "-o", str(run_folder), "-q"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "thermal-trained" in said
+    assert "has too few labels for sizes 400" in said
+    assert "samples of 'random' have the amplitude of 'thermal'" in said
+    found = rows(run_folder)
+    assert {row["tested_on"] for row in found} >= {"thermal", "random", "md", "combined", "md-at-thermal"}
+    assert {row["trained_on"] for row in found} >= {"thermal", "random", "combined"}
+    assert {row["size"] for row in found if row["trained_on"] == "thermal"} == {"12", "20", "40"}
+    assert {row["label_core_hours"] for row in found} == {"nan"}
+    assert "Learning curves" in (run_folder / "report.html").read_text()
+    first, trained = tables(run_folder), len(counted)
+    assert trained == len({(row["trained_on"], row["size"], row["seed"]) for row in found})
+
+    assert main(command) == 0
+    assert len(counted) == trained, "a finished fit was computed again"
+    assert tables(run_folder) == first
+
+
+def test_every_size_of_a_seed_has_the_same_test_part(project: Path) -> None:
+    learning_curve(project / "c.toml", project / "R", overrides=SMALL)
+    sizes: dict[tuple[str, str], set[str]] = {}
+    for row in rows(project / "R"):
+        if row["scope"] == "all":
+            sizes.setdefault((row["tested_on"], row["seed"]), set()).add(row["n"])
+    assert all(len(found) == 1 for found in sizes.values()), sizes
+    for row in rows(project / "R"):
+        assert int(row["n_train"]) + int(row["n_validation"]) == int(row["size"])
+
+
+def test_an_interrupted_command_goes_on_where_it_was(project: Path, counted: list[str]) -> None:
+    learning_curve(project / "c.toml", project / "whole", overrides=SMALL)
+    total = len(counted)
+    counted.clear()
+
+    def stop(what: str, done: int, of: int) -> None:
+        if what == "learning curve" and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learning_curve(project / "c.toml", project / "broken", overrides=SMALL, progress=stop)
+    assert len(list((project / "broken" / "learning_curve" / "fits").glob("*.csv"))) == 3
+    counted.clear()
+    learning_curve(project / "c.toml", project / "broken", overrides=SMALL)
+    assert len(counted) == total - 3
+    assert tables(project / "broken") == tables(project / "whole")
+
+
+@pytest.mark.slow
+def test_a_killed_command_gives_the_same_tables(project: Path) -> None:
+    learning_curve(project / "c.toml", project / "whole")
+    command = [sys.executable, "-m", "phonograph", "learning-curve", "c.toml", "-o", "killed", "-q"]
+    fits = project / "killed" / "learning_curve" / "fits"
+    for wanted in (1, 6, 12):
+        process = subprocess.Popen(command, cwd=project, start_new_session=True)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and len(list(fits.glob("*.csv"))) < wanted and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert len(list(fits.glob("*.csv"))) >= 12
+    subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL)
+    assert tables(project / "killed") == tables(project / "whole")
+
+
+def test_a_damaged_fit_is_one_sentence(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["learning-curve", str(project / "c.toml"), "-o", str(project / "R"), "-q"]
+    assert main([*command, "--set", "learning_curve.sizes=[12]", "--set", "learning_curve.seeds=[0]"]) == 0
+    victim = sorted((project / "R" / "learning_curve" / "fits").glob("*.npz"))[0]
+    victim.write_bytes(victim.read_bytes()[:100])
+    assert main([*command, "--set", "learning_curve.sizes=[12]", "--set", "learning_curve.seeds=[0]"]) == 2
+    said = capsys.readouterr().err
+    assert victim.name in said
+    assert "remove it and run again" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_budgets_and_candidates(project: Path) -> None:
+    overrides = [
+        "learning_curve.sizes=[12,40]",
+        "learning_curve.seeds=[0]",
+        'learning_curve.collections=["thermal"]',
+        'learning_curve.tests=["thermal"]',
+        'learning_curve.amplitude=""',
+        "training.settings.batch_size=10",
+        "learning_curve.budget=steps",
+        "learning_curve.choose=validation",
+        "learning_curve.learning_rates=[0.001,0.01]",
+    ]
+    curve = learning_curve(project / "c.toml", project / "R", overrides=overrides)
+    lines = [row for row in curve.rows if row.scope == "all"]
+    assert {row.candidate for row in lines} == {"lr0.001-h8-d0", "lr0.01-h8-d0"}
+    steps = {row.size: row.steps for row in lines}
+    assert {row.size: row.epochs for row in lines} == {12: 24, 40: 6}
+    assert steps[12] == steps[40] == 24
+    for size in (12, 40):
+        both = [row for row in lines if row.size == size]
+        (best,) = [row for row in both if row.chosen]
+        assert best.validation_mae == min(row.validation_mae for row in both)
+
+
+def test_a_further_size_trains_no_finished_one_again(project: Path, counted: list[str]) -> None:
+    learning_curve(project / "c.toml", project / "R", overrides=[*SMALL, "learning_curve.sizes=[12]"])
+    counted.clear()
+    learning_curve(project / "c.toml", project / "R", overrides=SMALL)
+    sizes = {row["size"] for row in rows(project / "R")}
+    assert sizes == {"12", "20"}
+    assert 0 < len(counted) <= len({(r["trained_on"], r["seed"]) for r in rows(project / "R") if r["size"] == "20"})
+
+
+def test_a_report_of_changed_labels_says_so(project: Path) -> None:
+    learning_curve(project / "c.toml", project / "R", overrides=[*SMALL, "learning_curve.sizes=[12]"])
+    run(project / "c.toml", project / "R", upto="graphs", overrides=["graphs.cutoff_A=3.5"])
+    result = run(project / "c.toml", project / "R", upto="report", overrides=["graphs.cutoff_A=3.5"])
+    assert "measured with other labels, graphs or settings" in result.report.read_text()
+    assert load_learning_curve(project / "R" / "learning_curve").warnings is not None
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"sizes": [2]}, "learning_curve.sizes must be at least 4; got 2"),
+        ({"sizes": []}, "must each name at least one"),
+        ({"seeds": [1, 1]}, "learning_curve.seeds must differ"),
+        ({"collections": ["all"]}, "learning_curve.collections names 'all'; there are a, b, combined"),
+        ({"tests": ["c"]}, "learning_curve.tests names 'c'; there are a, b, combined"),
+        ({"amplitude": "c"}, "learning_curve.amplitude names 'c'; there are a, b"),
+        ({"reference": "c"}, "learning_curve.reference names 'c'"),
+        ({"choose": "best"}, "learning_curve.choose must be one of 'fixed', 'validation'"),
+        ({"choose": "validation"}, "needs learning_rates, hidden_channels or dropouts"),
+        ({"dropouts": [0.1]}, "would have no effect"),
+        ({"fractions": [0.5, 0.2, 0.2]}, "add up to 1"),
+        ({"size": [100]}, "did you mean 'sizes'"),
+    ],
+)
+def test_mistakes_are_one_sentence_before_anything_runs(table: dict[str, object], words: str, tmp_path: Path) -> None:
+    sets = [{"name": name, "structures": f"{name}.extxyz"} for name in "ab"]
+    with pytest.raises(ConfigurationError) as caught:
+        parse_config({"data": {"sets": sets}, "learning_curve": table}, tmp_path)
+    assert words in str(caught.value)
+
+
+def test_sizes_that_nothing_fills_are_one_sentence(project: Path) -> None:
+    with pytest.raises(DataError, match="no training collection has 500 labels"):
+        learning_curve(project / "c.toml", project / "R", overrides=["learning_curve.sizes=[500]"])
+
+
+def test_the_shipped_options_survive_a_round_trip(project: Path) -> None:
+    config = read_config(project / "c.toml")
+    assert config.learning_curve.sizes == (12, 20, 40, 400)
+    assert np.allclose(config.learning_curve.fractions, (0.7, 0.15, 0.15))
