@@ -327,7 +327,7 @@ class PackedGraphs:
     def _merge(self, chosen: IntArray) -> Tensor:
         """Return the adjacency matrices of the graphs at ``chosen``, a few at a time to bound the memory."""
         graphs, size = self.graphs, int(np.diff(self.graphs.node_offsets)[0])
-        weights = self._weights.reshape(len(self._weights), -1)
+        weights = self._weights if self._weights.ndim == 2 else self._weights[:, None]
         merged = torch.empty(len(chosen), weights.shape[1], size, size, dtype=self.dtype)
         step = max(1, 2**22 // size**2)
         for start in range(0, len(chosen), step):
