@@ -14,12 +14,45 @@ from phonograph import pipeline
 from phonograph.config_files import read_config
 from phonograph.config_study import StudyConfig
 from phonograph.errors import ConfigurationError, DataError, InputFileError
+from phonograph.execution import dispatch
+from phonograph.execution.seam import Finished
 from phonograph.files.study import load_study_tables
 from phonograph.jobs import open_jobs
 from phonograph.streams import stream
 from phonograph.testing import cubic_antiperovskite, displaced
 from phonograph.training import make_split
 from phonograph.types import HyperparameterStudy
+
+
+class Here:
+    """Runs tasks in this process; that workers and kills change nothing is tested in test_study_grid.py."""
+
+    leaves_work = False
+
+    def __init__(self, workers=0, *, say=None):
+        pass
+
+    def clear(self, results):
+        pass
+
+    def places(self, needs):
+        return 1
+
+    def run(self, needs, next_task):
+        while (task := next_task()) is not None:
+            dispatch.run(task.text)
+            yield [Finished(task=task)]
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch):
+    import torch
+
+    threads = torch.get_num_threads()
+    monkeypatch.setattr("phonograph.jobs.verb.WorkerPool", Here)
+    yield
+    torch.set_num_threads(threads)
+
 
 AXES = """
 [study.axes]
@@ -202,7 +235,8 @@ def test_halving_goes_on_where_it_was_and_is_checked(tmp_path):
 def test_a_search_is_replayed_from_its_table(tmp_path):
     pytest.importorskip("optuna")
     study = (
-        '[study]\nseeds = [0]\nfinal_seeds = [0]\nstrategy = "optuna"\n[study.axes]\narchitecture = [1, 5]\n[study.search]\n'
+        '[study]\nseeds = [0]\nfinal_seeds = [0]\nstrategy = "optuna"\n'
+        "[study.axes]\narchitecture = [1, 5]\n[study.search]\n"
         "trials = 6\nbatch = 3\n[study.search.ranges]\nlearning_rate = [1e-4, 1e-1]\nhidden_channels = [8, 24]\n"
     )
     config = write_project(tmp_path, study, epochs=2)

@@ -56,7 +56,7 @@ def test_readme_names_every_command() -> None:
     from phonograph.cli import ROOM_COMMANDS
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command in (*ROOM_COMMANDS, "run", "init", "noise", "export", "dataset", "doctor", "cite"):
+    for command in (*ROOM_COMMANDS, "run", "init", "study", "noise", "export", "dataset", "doctor", "cite"):
         assert f"phonograph {command}" in readme, command
 
 
