@@ -157,7 +157,7 @@ def run_fits(
     """
     shelf = shelf_of(table)
     common = {"graphs": shelf.put_graphs(graphs), "labels": shelf.put_labels(_only(labels, requests))}
-    units = planned_units([request.job for request in requests])
+    units = _units(requests)
     units.sort(key=lambda unit: -sum(_cost(requests[place].job) for place in unit))
     plain = [_plain(request, shelf) for request in requests]
     jobs = [
@@ -187,6 +187,16 @@ def run_fits(
     return tuple(outcomes[place] for place in range(len(requests)))
 
 
+def _units(requests: Sequence[FitRequest]) -> list[list[int]]:
+    """Return the units of work; what goes on from elsewhere, or is gone on from, has a checkpoint of its own."""
+    alone = [place for place, one in enumerate(requests) if one.resumable or one.start is not None]
+    free = sorted(set(range(len(requests))) - set(alone))
+    return [
+        *([place] for place in alone),
+        *([free[place] for place in unit] for unit in planned_units([requests[place].job for place in free])),
+    ]
+
+
 def shelf_of(table: Path) -> Shelf:
     """Return the packed inputs of a job table."""
     place = table.resolve()
@@ -195,7 +205,7 @@ def shelf_of(table: Path) -> Shelf:
 
 def _only(labels: Labels, requests: Sequence[FitRequest]) -> Labels:
     """Return the columns that the requests learn: more would make other jobs of the same fits."""
-    wanted = {request.job.target for request in requests}
+    wanted = {name for request in requests for name in (request.job.target, *getattr(request.job, "heads", ()))}
     if missing := sorted(wanted - {column.name for column in labels.columns}):
         have = ", ".join(column.name for column in labels.columns) or "none"
         raise DataError(f"target {missing[0]!r} has no labels; the labels are {have}")
@@ -224,6 +234,7 @@ def _plain(request: FitRequest, shelf: Shelf) -> dict[str, Any]:
         "fields": dataclasses.asdict(model),
         "settings": {k: v for k, v in dataclasses.asdict(job.settings).items() if k != "checkpoint_s"},
         "target": job.target,
+        "heads": list(getattr(job, "heads", ())),
         "unit": job.unit,
         "trained_on": job.trained_on,
         "seed": job.seed,
