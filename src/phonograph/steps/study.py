@@ -408,5 +408,5 @@ def _failures(bench: Bench) -> Iterator[str]:
 def _origin(bench: Bench) -> Origin:
     plain = to_table(replace(bench.settings, executor=None))
     keys = bench.context.folder.keys
-    inputs = {name: keys[name] for name in ("labels", "graphs") if name in keys}
+    inputs: dict[str, str] = {name: keys[name] for name in ("labels", "graphs") if name in keys}
     return Origin(room="training", settings=plain, seed=bench.context.config.seed, inputs=inputs)
