@@ -49,6 +49,9 @@ class FitRequest:
         Whether a later request may start here.
     keep
         Whether the trained network is kept, as a bundle (:attr:`FitOutcome.bundle`).
+    group
+        Requests of different groups are never trained together, so that adding a group leaves the others' jobs as
+        they are.
     """
 
     job: FitJob
@@ -56,6 +59,7 @@ class FitRequest:
     start: FitOutcome | None = None
     resumable: bool = False
     keep: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,12 +193,17 @@ def run_fits(
 
 def _units(requests: Sequence[FitRequest]) -> list[list[int]]:
     """Return the units of work; what goes on from elsewhere, or is gone on from, has a checkpoint of its own."""
-    alone = [place for place, one in enumerate(requests) if one.resumable or one.start is not None]
-    free = sorted(set(range(len(requests))) - set(alone))
-    return [
-        *([place] for place in alone),
-        *([free[place] for place in unit] for unit in planned_units([requests[place].job for place in free])),
-    ]
+    units: list[list[int]] = []
+    groups: dict[str, list[int]] = {}
+    for place, one in enumerate(requests):
+        if one.resumable or one.start is not None:
+            units.append([place])
+        else:
+            groups.setdefault(one.group, []).append(place)
+    for places in groups.values():
+        planned = planned_units([requests[place].job for place in places])
+        units += [[places[member] for member in unit] for unit in planned]
+    return units
 
 
 def shelf_of(table: Path) -> Shelf:
