@@ -90,6 +90,7 @@ def _member(plain: Mapping[str, Any], shelf: Shelf, folder: Path) -> _Member:
     parts = shelf.get(plain["split"])
     split = Split(train=tuple(parts["train"]), validation=tuple(parts["validation"]), test=(), seed=int(parts["seed"]))
     fields = {name: tuple(v) if isinstance(v, list) else v for name, v in plain["fields"].items()}
+    joint: dict[str, Any] = {"heads": tuple(plain["heads"])} if plain["heads"] else {}
     job = FitJob(
         name=plain["name"],
         split=split,
@@ -99,7 +100,7 @@ def _member(plain: Mapping[str, Any], shelf: Shelf, folder: Path) -> _Member:
         trained_on=plain["trained_on"],
         unit=plain["unit"],
         seed=plain["seed"],
-        **({"heads": tuple(plain["heads"])} if plain["heads"] else {}),
+        **joint,
     )
     start = plain["start"]
     return _Member(
