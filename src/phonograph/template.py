@@ -23,6 +23,7 @@ from phonograph.config import (
 )
 from phonograph.config_labels import LABELLERS, LabelsConfig
 from phonograph.config_phonons import PhononsConfig, TrajectoryConfig
+from phonograph.config_study import StudyConfig
 from phonograph.execution.cluster_settings import ClusterSettings
 from phonograph.phonons import MolecularDynamics, Relaxation, Renormalisation
 from phonograph.tables import to_table
@@ -107,6 +108,10 @@ def template(
         *_lines(Config().graphs),
         "",
         *_training(metal),
+        "# Many networks compared, by: phonograph study (docs/study.md); the paper's grid where no axes are given.",
+        *_commented("[study]", StudyConfig()),
+        *_commented("[study.halving]", StudyConfig().halving),
+        "",
         "[evaluation]",
         *_lines(Config().evaluation),
         "# Errors against the number of labels: phonograph learning-curve THIS_FILE -o runs/NAME.",

@@ -56,7 +56,8 @@ def test_readme_names_every_command() -> None:
     from phonograph.cli import ROOM_COMMANDS
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command in (*ROOM_COMMANDS, "run", "init", "learning-curve", "noise", "export", "dataset", "doctor", "cite"):
+    own = ("run", "init", "study", "learning-curve", "paper", "noise", "export", "dataset", "doctor", "cite")
+    for command in (*ROOM_COMMANDS, *own):
         assert f"phonograph {command}" in readme, command
 
 

@@ -69,9 +69,9 @@ def fit_unit(parameters: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         if member.keep:
             save_bundle(fitted, folder / f"model-{place}")
     np.savez(folder / PREDICTIONS, **arrays)
-    for place, member in enumerate(members):
-        if not member.resumable:
-            _checkpoint(folder, place).unlink(missing_ok=True)
+    if not any(member.resumable for member in members):
+        for path in folder.glob("checkpoint-*"):
+            path.unlink()
     return {"members": told}
 
 
@@ -90,6 +90,7 @@ def _member(plain: Mapping[str, Any], shelf: Shelf, folder: Path) -> _Member:
     parts = shelf.get(plain["split"])
     split = Split(train=tuple(parts["train"]), validation=tuple(parts["validation"]), test=(), seed=int(parts["seed"]))
     fields = {name: tuple(v) if isinstance(v, list) else v for name, v in plain["fields"].items()}
+    joint: dict[str, Any] = {"heads": tuple(plain["heads"])} if plain["heads"] else {}
     job = FitJob(
         name=plain["name"],
         split=split,
@@ -99,6 +100,7 @@ def _member(plain: Mapping[str, Any], shelf: Shelf, folder: Path) -> _Member:
         trained_on=plain["trained_on"],
         unit=plain["unit"],
         seed=plain["seed"],
+        **joint,
     )
     start = plain["start"]
     return _Member(

@@ -49,6 +49,9 @@ class FitRequest:
         Whether a later request may start here.
     keep
         Whether the trained network is kept, as a bundle (:attr:`FitOutcome.bundle`).
+    group
+        Requests of different groups are never trained together, so that adding a group leaves the others' jobs as
+        they are.
     """
 
     job: FitJob
@@ -56,6 +59,7 @@ class FitRequest:
     start: FitOutcome | None = None
     resumable: bool = False
     keep: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +161,7 @@ def run_fits(
     """
     shelf = shelf_of(table)
     common = {"graphs": shelf.put_graphs(graphs), "labels": shelf.put_labels(_only(labels, requests))}
-    units = planned_units([request.job for request in requests])
+    units = _units(requests)
     units.sort(key=lambda unit: -sum(_cost(requests[place].job) for place in unit))
     plain = [_plain(request, shelf) for request in requests]
     jobs = [
@@ -187,6 +191,21 @@ def run_fits(
     return tuple(outcomes[place] for place in range(len(requests)))
 
 
+def _units(requests: Sequence[FitRequest]) -> list[list[int]]:
+    """Return the units of work; what goes on from elsewhere, or is gone on from, has a checkpoint of its own."""
+    units: list[list[int]] = []
+    groups: dict[str, list[int]] = {}
+    for place, one in enumerate(requests):
+        if one.resumable or one.start is not None:
+            units.append([place])
+        else:
+            groups.setdefault(one.group, []).append(place)
+    for places in groups.values():
+        planned = planned_units([requests[place].job for place in places])
+        units += [[places[member] for member in unit] for unit in planned]
+    return units
+
+
 def shelf_of(table: Path) -> Shelf:
     """Return the packed inputs of a job table."""
     place = table.resolve()
@@ -195,7 +214,7 @@ def shelf_of(table: Path) -> Shelf:
 
 def _only(labels: Labels, requests: Sequence[FitRequest]) -> Labels:
     """Return the columns that the requests learn: more would make other jobs of the same fits."""
-    wanted = {request.job.target for request in requests}
+    wanted = {name for request in requests for name in (request.job.target, *getattr(request.job, "heads", ()))}
     if missing := sorted(wanted - {column.name for column in labels.columns}):
         have = ", ".join(column.name for column in labels.columns) or "none"
         raise DataError(f"target {missing[0]!r} has no labels; the labels are {have}")
@@ -224,6 +243,7 @@ def _plain(request: FitRequest, shelf: Shelf) -> dict[str, Any]:
         "fields": dataclasses.asdict(model),
         "settings": {k: v for k, v in dataclasses.asdict(job.settings).items() if k != "checkpoint_s"},
         "target": job.target,
+        "heads": list(getattr(job, "heads", ())),
         "unit": job.unit,
         "trained_on": job.trained_on,
         "seed": job.seed,

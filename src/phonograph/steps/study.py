@@ -147,7 +147,9 @@ class Bench:
             Whether a later rung may go on from here.
         """
         requests = [
-            FitRequest(job=self.job(target, chosen, seed, epochs), start=start, resumable=more)
+            FitRequest(
+                job=self.job(target, chosen, seed, epochs), start=start, resumable=more, group=f"{target} {seed}"
+            )
             for target, chosen, seed, epochs, start in wanted
         ]
         outcomes = self.run(*self.chosen_from, requests)
@@ -381,6 +383,7 @@ def _finals(bench: Bench, study: HyperparameterStudy) -> tuple[StudyFinal, ...]:
                         job=bench.job(target, chosen, seed, epochs),
                         tests={TEST: bench.outer.test},
                         keep=name == "winner",
+                        group=f"{target} {name}",
                     )
                 )
     outcomes = bench.run(bench.graphs, bench.labels, requests)
@@ -408,5 +411,5 @@ def _failures(bench: Bench) -> Iterator[str]:
 def _origin(bench: Bench) -> Origin:
     plain = to_table(replace(bench.settings, executor=None))
     keys = bench.context.folder.keys
-    inputs = {name: keys[name] for name in ("labels", "graphs") if name in keys}
+    inputs: dict[str, str] = {name: keys[name] for name in ("labels", "graphs") if name in keys}
     return Origin(room="training", settings=plain, seed=bench.context.config.seed, inputs=inputs)

@@ -57,9 +57,12 @@ def study_parts(study: HyperparameterStudy) -> list[Content]:
     parts: list[Content] = [
         tag("h3", "Study of hyperparameters"),
         paragraph(_cost(study)),
-        *_of(study, first, open_=True),
+        *_of(study, first, 3),
     ]
-    parts += [fold(f"Study: {property_name(target)}", *_of(study, target, open_=False)) for target in others]
+    parts += [
+        fold(f"Study: {property_name(target)}", *_of(study, target, 3 + 2 * k))
+        for k, target in enumerate(others, start=1)
+    ]
     return parts
 
 
@@ -83,13 +86,12 @@ def _cost(study: HyperparameterStudy) -> str:
     return words
 
 
-def _of(study: HyperparameterStudy, target: str, *, open_: bool) -> Iterator[Content]:
-    number_of = "" if open_ else f" ({property_name(target)})"
+def _of(study: HyperparameterStudy, target: str, place: int) -> Iterator[Content]:
     yield _ranking(study, target)
     if study.strategy != "optuna":
-        yield _violins(study, target, "5.3" + number_of)
+        yield _violins(study, target, f"5.{place}")
     if any(row.target == target for row in study.shares):
-        yield _effects(study, target, "5.4" + number_of)
+        yield _effects(study, target, f"5.{place + 1}")
     rows = [row for row in study.finals if row.target == target]
     if rows:
         yield _finals(rows)
@@ -103,7 +105,11 @@ def _ranking(study: HyperparameterStudy, target: str) -> Markup:
     rows = [_ranked_row(cell, factor) for cell in cells[:RANKED]]
     more = f"The best {len(rows)} of {len(cells)} points; all are in study/study.csv. " if len(cells) > RANKED else ""
     note = f"{more}Errors on validation parts: mean ± standard deviation over seeds."
-    return join(table(head, rows, words=1 + len(study.axes)), paragraph(note, class_="note"))
+    return _noted(table(head, rows, words=1 + len(study.axes)), note)
+
+
+def _noted(content: Markup, note: str) -> Markup:
+    return tag("figure", content, tag("figcaption", note))
 
 
 def _ranked_row(cell: StudyCell, factor: float) -> list[Content]:
@@ -191,10 +197,12 @@ def _violin_numbers(study: HyperparameterStudy, trials: Sequence[StudyTrial], fa
 def _effects(study: HyperparameterStudy, target: str, place: str) -> Markup:
     shares = [row for row in study.shares if row.target == target]
     effects = [row for row in study.effects if row.target == target]
+    known = any(math.isfinite(row.low) for row in shares)
+    intervals = "bars are 95 % intervals over seeds" if known else "intervals need three seeds"
     caption = (
         "Left: share of the variance of log₁₀ MAE over the grid that each hyperparameter explains alone, that two "
-        "explain beyond both, and the rest; bars are 95 % intervals over seeds. Right: factor on the error of each "
-        "level, averaged over all others."
+        f"explain beyond both, and the rest; {intervals}. Right: factor on the error of each level, averaged over all "
+        "others."
     )
     head = ["term", "share", "95 % interval"]
     rows: list[list[Content]] = [[_term(row.axis), percent(row.share), _span(row.low, row.high)] for row in shares]
@@ -306,7 +314,7 @@ def _finals(rows: Sequence[StudyFinal]) -> Markup:
         "The winner and the configured network, trained again with several seeds and judged on the outer test part, "
         "which no choice has seen; mean ± standard deviation over seeds; skill = 1 − MAE/MAE of the mean predictor."
     )
-    return join(table(head, lines, words=2), paragraph(note, class_="note"))
+    return _noted(table(head, lines, words=2), note)
 
 
 def _spread(values: Sequence[float]) -> str:
