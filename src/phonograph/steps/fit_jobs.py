@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from phonograph.errors import DataError, UserError, one_line
+from phonograph.errors import DataError, one_line
 from phonograph.evaluation.scoring import score
 from phonograph.execution.dispatch import found_entry
 from phonograph.files.bundle import save_bundle
 from phonograph.files.shelf import Shelf
 from phonograph.models import predict
-from phonograph.training import FitJob, TrainingSettings, fit
+from phonograph.training import FitJob, TrainingSettings
+from phonograph.training.jobs import TimedFit
+from phonograph.training.stack import plan_stacks, train_jobs
 from phonograph.types import Fitted, FloatArray, GraphSet, Labels, Predictions, Split
 
 PREDICTIONS = "predictions.npz"
@@ -35,7 +36,7 @@ def planned_units(fits: Sequence[FitJob]) -> list[list[int]]:
 
     The units are the jobs, so the plan must not depend on what is finished.
     """
-    return [[place] for place in range(len(fits))]
+    return plan_stacks(fits)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,30 +121,14 @@ def _trained(
     graphs: GraphSet, labels: Labels, members: Sequence[_Member], folder: Path
 ) -> list[tuple[Fitted | str, float]]:
     """Train one unit; each fit gives a network or the sentence why not, and its wall time, s."""
-    found: list[tuple[Fitted | str, float]] = []
-    for place, member in enumerate(members):
-        job, checkpoint = member.job, _checkpoint(folder, place)
-        if member.start is not None and member.start.is_file() and not checkpoint.exists():
-            _copy(member.start, checkpoint)
-        started = time.perf_counter()
-        try:
-            fitted: Fitted | str = fit(
-                graphs,
-                labels,
-                job.split,
-                job.model,
-                job.settings,
-                target=job.target,
-                unit=job.unit,
-                trained_on=job.trained_on,
-                name=job.name,
-                seed=job.seed,
-                checkpoint=checkpoint,
-            )
-        except UserError as error:
-            fitted = one_line(str(error))
-        found.append((fitted, time.perf_counter() - started))
-    return found
+    checkpoint = _checkpoint(folder, 0)
+    start = members[0].start
+    if start is not None and start.is_file() and not checkpoint.exists():
+        _copy(start, checkpoint)
+    results = train_jobs(graphs, labels, [member.job for member in members], checkpoint, None)
+    return [
+        (one.fitted, one.seconds) if isinstance(one, TimedFit) else (one_line(str(one)), 0.0) for one in results
+    ]
 
 
 def _copy(source: Path, target: Path) -> None:
