@@ -120,6 +120,26 @@ def test_what_cannot_be_made_is_named_and_the_rest_goes_on(folder: Path, capsys:
     assert "paper.random names the set" in Path("run/paper.html").read_text(encoding="utf-8")
 
 
+def test_an_interrupted_run_goes_on_with_the_item_it_was_at(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from phonograph.steps.paper import cells
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cells, "pair_distance_distributions", interrupted)
+        assert run("s3,s9,s11") == 130
+    capsys.readouterr()
+    page = Path("run/paper.html").read_text(encoding="utf-8")
+    assert 'id="s9"' in page
+    assert run("s3,s9,s11") == 0
+    told = capsys.readouterr().err
+    assert told.count(": unchanged") == 4  # two rooms, two items
+    assert "s11: done" in told
+
+
 @pytest.mark.slow
 def test_every_item_from_networks_trained_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     items = "table1,fig2,s2,fig5,fig4,table-s1,s6"
