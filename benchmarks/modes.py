@@ -6,7 +6,7 @@ DATASET is a dataset's name or folder (``phonograph.load_dataset``).  ``modes`` 
 ``paper-code`` with one difference at a time set as in ``default``; ``laws`` trains the default with other edge laws
 and cutoffs.  A seed draws split and weights; all variants of a seed see the same split and are judged on all test
 samples of it, and on those with a gap above 0.4 eV.  Rows are written as they come to
-``benchmarks/results/<what>-<set>-<target>.csv``; rows that are there are not computed again, so a stopped run goes on.
+``benchmarks/results/<what>-<dataset>-<set>-<target>.csv``; rows that are there are not computed again.
 The table at the end gives mean differences to the first variant, paired by seed, with their standard error.
 """
 
@@ -147,7 +147,7 @@ def main() -> None:
     if chosen.channels:
         variants = {name: {**of, "training.model.hidden_channels": chosen.channels} for name, of in variants.items()}
     narrow = f"-h{chosen.channels}" if chosen.channels else ""
-    path = chosen.results / f"{chosen.what}-{chosen.set}-{chosen.target}{narrow}.csv"
+    path = chosen.results / f"{chosen.what}-{data.name}-{chosen.set}-{chosen.target}{narrow}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         path.write_text(",".join(COLUMNS) + "\n")

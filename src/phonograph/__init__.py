@@ -71,7 +71,17 @@ _HOMES = {
     "phonograph.files.vasp_tree": ("read_vasp_tree",),
     "phonograph.graphs": ("build_graphs",),
     "phonograph.models": ("GraphConvNet", "predict"),
-    "phonograph.training": ("fit", "make_split", "run_study", "TrainingSettings"),
+    "phonograph.training": (
+        "fit",
+        "fit_joint",
+        "fit_large",
+        "fit_many",
+        "FitJob",
+        "make_split",
+        "run_study",
+        "TrainingSettings",
+    ),
+    "phonograph.files.graph_shards": ("load_shards", "write_shards"),
     "phonograph.evaluation": (
         "evaluate",
         "cross_test",

@@ -100,13 +100,11 @@ def test_a_finished_calculation_becomes_labels(data, tmp_path):
     vectors = [line.split() for line in text_of("k-points").splitlines() if " CELL| Vector" in line]
     turned = np.array([row[4:7] for row in vectors], dtype=float)
     np.testing.assert_allclose(turned[0, 1:], 0.0, atol=1e-9)
-    back = np.linalg.solve(turned, crystal.cell_A)
-    np.testing.assert_allclose(
-        result.arrays["forces_eV_per_A"][1],
-        np.array(force[3:], dtype=float) @ back * HARTREE_EV / BOHR_A,
-        rtol=1e-8,
-        atol=1e-8,
-    )
+    back = np.linalg.solve(turned, crystal.cell_A)  # to the three decimals of the printed vectors
+    printed = np.array(force[3:], dtype=float) * HARTREE_EV / BOHR_A
+    found = result.arrays["forces_eV_per_A"][1]
+    np.testing.assert_allclose(found, printed @ back, rtol=1e-3)
+    assert np.linalg.norm(found) == pytest.approx(np.linalg.norm(printed), rel=1e-12)
     trace = next(float(line.split()[-1]) for line in text_of("k-points").splitlines() if "1/3 Trace" in line)
     assert result.values["hydrostatic_stress_GPa"] == pytest.approx(-trace, rel=1e-9)
     np.testing.assert_allclose(np.trace(result.arrays["stress_GPa"]) / 3, -trace, rtol=1e-9)

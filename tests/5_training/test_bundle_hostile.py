@@ -173,6 +173,7 @@ def scalar(name, value):
         (scalar("domain.shortest_A", [1.0]), "training range of 4 elements"),
         (scalar("domain.neighbours_max", float("nan")), "neighbours_max must be"),
         (scalar("inputs.edge_law", "__import__"), "edge_law must be one of"),
+        (scalar("inputs.node_features", "unknown"), "node_features must be one of"),
         (scalar("inputs.feature_min", []), "bounds of features"),
         (scalar("inputs.elements", [47, 10**30]), "atomic numbers"),
         (scalar("inputs.distance_max_A", -1.0), "bounds of distances"),

@@ -225,7 +225,8 @@ def test_a_killed_writer_leaves_a_checkpoint(tmp_path):
         "import torch, sys; from pathlib import Path\n"
         "from phonograph.training.checkpoint import Checkpoint, write_checkpoint\n"
         "print('ready', flush=True)\n"
-        "for n in range(10**6): write_checkpoint(Path(sys.argv[1]), Checkpoint({'a': torch.full((4096,), float(n))}, {'key': 'k'}))\n"
+        "for n in range(10**6):\n"
+        "    write_checkpoint(Path(sys.argv[1]), Checkpoint({'a': torch.full((4096,), float(n))}, {'key': 'k'}))\n"
     )
     write_checkpoint(path, Checkpoint({"a": torch.zeros(4096)}, {"key": "k"}))
     random = stream(0, "kill-writer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_gradients_by_hand_are_those_of_autograd(graphs, seed, number, output, m
         truth = torch.cat([parameter.grad.flatten() for parameter in module.parameters()])
         assert worst(stack.grad[member], truth) < 1e-10
         state = stack.state(member)
-        assert list(state) != [] and state.keys() == module.state_dict().keys()
+        assert state.keys() == module.state_dict().keys()
         for name, value in module.state_dict().items():
             assert torch.allclose(state[name], value, rtol=1e-12, atol=1e-14), name
         module.eval()
@@ -216,7 +217,7 @@ def test_plans_are_a_function_of_the_jobs(split, graphs):
     ]
     stacks = plan_stacks(jobs)
     assert sorted(map(sorted, stacks)) == [[0, 2, 4], [1], [3], [5], [6], [7]]
-    assert sorted(sum(stacks, [])) == list(range(len(jobs)))
+    assert sorted(chain(*stacks)) == list(range(len(jobs)))
     assert max(map(len, plan_stacks([job(split, n) for n in range(20)], largest=8))) == 8
     # Jobs with the same batches are kept together.
     mixed = plan_stacks([job(split, n, seed=n % 2) for n in range(8)], largest=4)

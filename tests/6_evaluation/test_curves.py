@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from phonograph.errors import DataError, InputFileError
-from phonograph.evaluation import learning_curve
+from phonograph.evaluation import holm, learning_curve
 from phonograph.evaluation.curves import choose
 from phonograph.evaluation.differences import verdict
 from phonograph.evaluation.scoring import score
@@ -110,6 +110,26 @@ def test_differences_are_those_of_the_rows(found: LearningCurve) -> None:
         assert (d.seeds, d.n) == (10, 45.0)
 
 
+def test_corrected_p_is_that_of_the_whole_family(found: LearningCurve) -> None:
+    for size in SIZES:
+        for scope in ("all", "in_range_of_both"):
+            family = [d for d in found.differences if (d.size, d.scope) == (size, scope)]
+            assert [d.p_holm for d in family] == pytest.approx(holm([d.p for d in family]).tolist())
+            assert any(d.p_holm > d.p for d in family)
+
+
+def test_the_order_of_the_test_samples_does_not_matter(found: LearningCurve) -> None:
+    rows, predictions, groups = world(0.6)
+    turned = [
+        replace(p, sample_ids=p.sample_ids[::-1], truth=p.truth[::-1], prediction=p.prediction[::-1])
+        if p.trained_on == "random"
+        else p
+        for p in predictions
+    ]
+    for a, b in zip(found.differences, learning_curve(rows, turned, groups).differences, strict=True):
+        assert (a.difference, a.p) == pytest.approx((b.difference, b.p))
+
+
 def test_planted_sameness_is_not_claimed() -> None:
     same = learning_curve(*world(1.0))
     assert not any(d.claimed for d in same.differences if d.size == 200)
@@ -184,6 +204,16 @@ def test_networks_that_beat_no_mean_are_named() -> None:
     lines = learning_curve(rows).verdicts
     assert len(lines) == 2
     assert all("cannot be claimed to beat the mean" in line and "skill −1.00" in line for line in lines)
+
+
+def test_errors_at_the_noise_of_the_labels_are_told(found: LearningCurve) -> None:
+    rows = world(0.6)[0]
+    noisy = learning_curve(rows, floors={"band_gap_eV": 0.0175}).verdicts
+    told = [line for line in noisy if "noise of the labels" in line]
+    assert len(told) == 2  # the better collection, on both tests
+    assert all("200 labels of thermal" in line and "0.014 eV" in line for line in told)
+    assert not any("noise" in line for line in found.verdicts)
+    assert not any("noise" in line for line in learning_curve(rows, floors={"vbm_eV": 9.0}).verdicts)
 
 
 def test_an_empty_scope_is_left_open() -> None:

@@ -59,6 +59,24 @@ def test_two_routes_agree_with_scipy() -> None:
         assert found[name].high == pytest.approx(other.high, abs=0.08 * width), name
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_skewed_errors_agree_with_scipy_at_the_expanded_level(seed: int) -> None:
+    """Few groups and a long tail: bias and acceleration are both large."""
+    values = np.random.default_rng(seed).lognormal(sigma=1.0, size=30)
+    found = paired_difference(values, np.zeros(30), [str(i) for i in range(30)], draws=20_000)
+    other = scipy.stats.bootstrap(
+        (values,),
+        np.mean,
+        method="BCa",
+        n_resamples=20_000,
+        confidence_level=2 * scipy.stats.norm.cdf(expanded_quantile(30)) - 1,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    width = other.high - other.low
+    assert (found.low, found.high) == pytest.approx((other.low, other.high), abs=0.05 * width)
+    assert found.high - found.value > 1.3 * (found.value - found.low)
+
+
 def test_groups_that_are_copies_carry_no_more_than_one_sample_each() -> None:
     truth, prediction, _ = world(np.random.default_rng(3), 60, 1)
     groups = np.char.mod("%d", np.arange(60))

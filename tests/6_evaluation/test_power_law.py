@@ -9,8 +9,8 @@ import pytest
 from scipy.optimize import least_squares
 
 from phonograph.errors import DataError
-from phonograph.evaluation import fit_power_law, label_factor
-from phonograph.evaluation.power_law import LARGEST_EXPONENT, law_at
+from phonograph.evaluation import corrected_t, fit_power_law, label_factor
+from phonograph.evaluation.power_law import LARGEST_EXPONENT, _resampled, law_at
 
 SIZES = np.array([25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0])
 LAW = np.array([0.3, 0.5, 0.01])
@@ -80,6 +80,17 @@ def test_splits_that_share_samples_widen_the_intervals() -> None:
     shared = fit_power_law(SIZES, errors, ratio=0.3).at(400)
     assert shared.value == free.value
     assert shared.half == pytest.approx(2 * free.half, rel=0.15)  # √((0.1 + 0.3)/0.1)
+
+
+@pytest.mark.parametrize(("seeds", "ratio"), [(10, 0.0), (10, 0.2), (25, 0.1)])
+def test_resampled_curves_spread_as_the_corrected_t_says(seeds: int, ratio: float) -> None:
+    """Second route: size by size, the draws before fitting have the width of the corrected interval."""
+    errors = curves(np.random.default_rng(8), seeds=seeds)
+    drawn = _resampled(errors, ratio, 0, 20_000)
+    for place in range(len(SIZES)):
+        expected = corrected_t(errors[:, place], ratio).interval.half / errors[:, place].mean()
+        low, high = np.quantile(drawn[:, place], [0.025, 0.975])
+        assert 0.5 * (high - low) == pytest.approx(expected, rel=0.06)
 
 
 def test_it_says_nothing_beyond_twice_the_sizes() -> None:

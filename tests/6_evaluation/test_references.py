@@ -202,6 +202,7 @@ def test_judged_like_the_networks(world, sets, tmp_path):
         assert keys(line for line in evaluation.metrics if line.model == name) == of_networks
     # The table of the networks is what it was without references.
     assert repr(evaluation.summary) == repr(networks.summary)
+    assert repr(evaluation.intervals) == repr(networks.intervals)
     lines = {(m.model, m.trained_on, m.tested_on, m.split, m.seed, m.scope): m.mae for m in evaluation.metrics}
     for skill in evaluation.skills:
         if (skill.split, skill.scope, skill.reference) != ("test", "all", "soap-krr"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from phonograph.evaluation import corrected_t, cross_test, evaluate, merge_evaluations, metric_intervals
+from phonograph.evaluation.bootstrap import bca
 from phonograph.evaluation.summary import verdicts
 from phonograph.types import Evaluation, MetricInterval
 
@@ -50,6 +51,26 @@ def test_seed_bounds_are_the_corrected_t(judged: Evaluation, world) -> None:
     ratio = len(split.test) / (len(split.train) + len(split.validation))
     expected = corrected_t(lines, ratio).interval
     assert (item.seed_low, item.seed_high) == pytest.approx((expected.low, expected.high))
+
+
+def test_networks_with_other_test_parts_share_the_draws_of_groups(judged: Evaluation, world) -> None:
+    """Second route: sums by hand, group by group, for three seeds whose test parts overlap in part."""
+    (item,) = of(judged, trained_on="phonon", tested_on="random", split="test", scope="all", metric="mae")
+    graphs = world.graphs["random"]
+    group = dict(zip(graphs.sample_ids, graphs.groups, strict=True))
+    parts = [p for p in judged.predictions if (p.trained_on, p.tested_on, p.split) == ("phonon", "random", "test")]
+    names = sorted({group[sample] for p in parts for sample in p.sample_ids})
+    assert item.groups == len(names) > len({group[sample] for sample in parts[0].sample_ids})
+    sums = np.zeros((len(names), 2 * len(parts)))
+    for place, p in enumerate(parts):
+        for sample, truth, prediction in zip(p.sample_ids, p.truth, p.prediction, strict=True):
+            sums[names.index(group[sample]), 2 * place : 2 * place + 2] += [1.0, abs(prediction - truth)]
+
+    def mean_error(totals: np.ndarray) -> np.ndarray:
+        return (totals[..., 1::2] / totals[..., ::2]).mean(axis=-1)[..., None]
+
+    (expected,) = bca(sums, mean_error, draws=1000)
+    assert (item.value, item.low, item.high) == pytest.approx((expected.value, expected.low, expected.high))
 
 
 def test_one_network_has_the_interval_of_its_predictions(world) -> None:

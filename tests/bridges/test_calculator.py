@@ -83,6 +83,7 @@ CASES = {
     "mean": {"pooling": "mean"},
     "max": {"pooling": "max"},
     "sigmoid": {"pooling": "mean", "output": "sigmoid", "convolutions": 3},
+    "radial": {"pooling": "mean", "law": "radial"},
     "own": {"model": DistancesModel()},
 }
 

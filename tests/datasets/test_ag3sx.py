@@ -23,6 +23,10 @@ def data() -> Dataset:
     return pg.load_dataset("ag3sx-gfn1")
 
 
+def sources(data: Dataset, name: str) -> list[str]:
+    return [source for source, own in zip(data.source, data.labels.set_names, strict=True) if own == name]
+
+
 def per_atom(configurations: Configurations, values: np.ndarray) -> np.ndarray:
     return np.repeat(values, np.diff(configurations.offsets))
 
@@ -95,7 +99,11 @@ def test_matched_moves_every_species_as_thermal_does(data):
     thermal, matched = data.set("thermal"), data.set("matched")
     for fraction in (0.0, 1.0):
         for temperature in (200.0, 600.0):
-            of = [(s.fraction == fraction) & (s.temperature_K == temperature) for s in (thermal, matched)]
+            # A matched configuration has no temperature of its own; its source names the set it matches.
+            block = f"x{round(100 * fraction):03d}-{temperature:g}K"
+            twins = [source.startswith(f"matched-{block}:") for source in sources(data, "matched")]
+            assert sum(twins) == 40
+            of = [(thermal.fraction == fraction) & (thermal.temperature_K == temperature), np.array(twins)]
             for number in (SILVER, SULPHUR):
                 one, other = rms_A(thermal, of[0], number), rms_A(matched, of[1], number)
                 assert other == pytest.approx(one, rel=0.12)
@@ -115,7 +123,7 @@ def test_labels_have_units_engines_and_few_holes_that_are_named(data):
     columns = {column.name: column for column in data.labels.columns}
     assert {"band_gap_eV", "vbm_eV", "cbm_eV", "energy_eV_per_atom", "hydrostatic_stress_GPa"} <= columns.keys()
     assert columns["band_gap_eV"].engine.startswith("tblite")
-    assert columns["energy_eV_per_atom"].engine.startswith("CHGNet")
+    assert columns["energy_eV_per_atom"].engine.startswith("chgnet")
     for name, column in columns.items():
         holes = np.isnan(column.values)
         assert holes.mean() < 0.01

@@ -134,6 +134,33 @@ def test_networks_of_several_targets_and_cutoffs(fits, made):
         predict_structures([fits[0], replace(fits[1], unit="meV")], made)
 
 
+def test_the_heads_of_a_joint_network_are_bundles_of_their_own(made, tmp_path):
+    from phonograph.training import fit_joint
+    from phonograph.types import LabelColumn, Labels
+
+    graphs = pg.build_graphs(made, SPEC)
+    values = {"band_gap_eV": np.linspace(0, 1, 24), "hydrostatic_stress_GPa": np.linspace(5, -5, 24) ** 2}
+    labels = Labels(
+        sample_ids=graphs.sample_ids,
+        set_names=("toy",) * 24,
+        columns=tuple(
+            LabelColumn(name=name, unit=name.split("_")[-1], values=column, engine="planted")
+            for name, column in values.items()
+        ),
+        status=("ok",) * 24,
+    )
+    split = pg.make_split(graphs.sample_ids, graphs.groups)
+    settings = pg.TrainingSettings(epochs=3, batch_size=8)
+    joint = fit_joint(graphs, labels, split, pg.GraphConvNet(hidden_channels=8), settings, targets=tuple(values))
+    for fitted in joint:
+        pg.save_bundle(fitted, tmp_path / fitted.target)
+    got = predict_structures([tmp_path / name for name in values], made)
+    assert [column.target for column in got.columns] == list(values)
+    for column, fitted in zip(got.columns, joint, strict=True):
+        np.testing.assert_allclose(column.values, pg.predict(fitted, graphs), rtol=1e-12)
+    assert not np.allclose(got.columns[0].values, got.columns[1].values)
+
+
 def test_blocks_do_not_change_the_numbers(fits, made, monkeypatch):
     whole = predict_structures(fits, made)
     monkeypatch.setattr(prediction, "ATOMS_AT_ONCE", 17)

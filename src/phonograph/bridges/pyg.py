@@ -91,7 +91,7 @@ def from_pyg(data: Iterable[Any]) -> GraphSet:
     specs = list(dict.fromkeys(part["spec"] for part in parts))
     if len(specs) > 1:
         raise DataError(f"graphs of one set have one cutoff; got {', '.join(f'{spec.cutoff_A:g} Å' for spec in specs)}")
-    packed = {name: np.concatenate([part[name] for part in parts]) for name in _ARRAYS}
+    packed: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in _ARRAYS}
     return GraphSet(
         sample_ids=tuple(str(item.sample_id) for item in items),
         groups=tuple(str(item.group) for item in items),

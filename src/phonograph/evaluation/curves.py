@@ -30,6 +30,9 @@ from phonograph.types import (
 FITTED_SCOPES = ("all", "in_range")
 BAND_POINTS = 33
 
+GAUSSIAN_MAE = math.sqrt(2.0 / math.pi)
+"""Mean absolute value of Gaussian noise of unit standard deviation."""
+
 Key = tuple[str, str, str, str]
 """(target, trained_on, tested_on, scope)."""
 
@@ -40,6 +43,7 @@ def learning_curve(
     groups: Mapping[str, str] | None = None,
     *,
     reference: str = "",
+    floors: Mapping[str, float] | None = None,
     seed: int = 0,
     warnings: Sequence[str] = (),
     origin: Origin | None = None,
@@ -57,6 +61,9 @@ def learning_curve(
         Sample id → group, for the bootstrap over test samples.
     reference
         Training collection that the others are compared with; the first of the rows where not given.
+    floors
+        Target → standard deviation of the label noise, in the target's unit; where an error is not above what the noise
+        alone gives, σ·√(2/π), the verdicts say so.
     seed
         Of every bootstrap.
     warnings, origin
@@ -92,7 +99,7 @@ def learning_curve(
         bands=tuple(band for key, fit in laws.items() for band in _bands(key, fit, units[key[0]])),
         differences=differences,
         factors=tuple(_factors(laws, reference, units)),
-        verdicts=tuple(_verdicts(points, differences)),
+        verdicts=(*_verdicts(points, differences), *_at_the_floor(points, floors or {})),
         warnings=(*warnings, *_notes(laws, len({row.seed for row in chosen}))),
         origin=origin or Origin(room="evaluation"),
     )
@@ -189,7 +196,7 @@ def _laws(rows: Sequence[CurveRow], seed: int) -> dict[Key, PowerLawFit]:
     for key, lines in curves.items():
         sizes = sorted({line.size for line in lines})
         table = _table(lines, sizes)
-        usable = np.isfinite(table).any(axis=0)
+        usable = np.asarray(np.isfinite(table).any(axis=0))
         sizes = [size for size, has in zip(sizes, usable, strict=True) if has]
         ratio = [ratios[(*key[:3], size)] for size in sizes]
         if len(sizes) >= LEAST_SIZES and _complete(table[:, usable]) and all(map(math.isfinite, ratio)):
@@ -295,13 +302,8 @@ def _verdicts(points: Sequence[CurvePoint], differences: Sequence[Difference]) -
 
 def _not_better(points: Sequence[CurvePoint]) -> Iterator[str]:
     """Name the tests on which networks of the largest size cannot be said to beat their training mean."""
-    last: dict[tuple[str, str, str], CurvePoint] = {}
-    for point in points:
-        key = (point.target, point.trained_on, point.tested_on)
-        if point.scope == "all" and (key not in last or point.size > last[key].size):
-            last[key] = point
     beaten: dict[tuple[str, str, int], list[str]] = {}
-    for point in last.values():
+    for point in _last(points):
         bound = point.skill_low if math.isfinite(point.skill_low) else point.skill
         if not bound > 0:
             words = f"{point.tested_on} (skill {_fixed(point.skill)}, {_fixed(point.skill_low)} to "
@@ -312,6 +314,29 @@ def _not_better(points: Sequence[CurvePoint]) -> Iterator[str]:
             f"{target}: trained on {size} labels of {trained_on}, networks cannot be claimed to beat the mean of their "
             f"training labels on {'; '.join(tests)}"
         )
+
+
+def _at_the_floor(points: Sequence[CurvePoint], floors: Mapping[str, float]) -> Iterator[str]:
+    """Name the tests on which the error is not above that of the label noise: differences there mean nothing."""
+    for point in _last(points):
+        noise = GAUSSIAN_MAE * floors.get(point.target, math.nan)
+        bound = point.mae_low if math.isfinite(point.mae_low) else point.mae
+        if bound <= noise:
+            yield (
+                f"{point.target}: trained on {point.size} labels of {point.trained_on}, the error on {point.tested_on} "
+                f"(MAE {point.mae:.3g} {point.unit}) is not above what the noise of the labels alone gives "
+                f"({noise:.3g} {point.unit}); no difference below it means anything"
+            )
+
+
+def _last(points: Sequence[CurvePoint]) -> Iterator[CurvePoint]:
+    """Yield the point of the largest size of every curve over all test labels."""
+    last: dict[tuple[str, str, str], CurvePoint] = {}
+    for point in points:
+        key = (point.target, point.trained_on, point.tested_on)
+        if point.scope == "all" and (key not in last or point.size > last[key].size):
+            last[key] = point
+    yield from last.values()
 
 
 def _fixed(value: float) -> str:

@@ -245,7 +245,8 @@ def _judge(
                 metrics += kept
                 if any(line.model == fitted.name for line in kept):
                     predictions.append(found)
-                    tested.append(_tested(found, fitted, mean, collection, part))
+                    if isinstance(fitted, Fitted):  # references are no networks of the line
+                        tested.append(_tested(found, fitted, mean, collection, part))
         if progress:
             progress("judging models", done + 1, len(fits))
     sentences = (*notes.sentences(), *(paper.sentences() if paper else ()))

@@ -27,7 +27,7 @@ from phonograph.atomic import write_bytes
 from phonograph.errors import ConfigurationError, DataError, InputFileError
 from phonograph.files.safety import check_readable, shown
 from phonograph.files.sidecar import entry, origin_to_plain, plain, read_sidecar, write_sidecar
-from phonograph.models.features import EDGE_LAWS, raw_features
+from phonograph.models.features import EDGE_LAWS, NODE_FEATURES, raw_features
 from phonograph.models.predict import network
 from phonograph.models.spec import GraphConvNet
 from phonograph.types import (
@@ -49,7 +49,10 @@ MAX_WEIGHTS_BYTES = 2**31
 MODELS: Mapping[str, type] = {"GraphConvNet": GraphConvNet}
 """Networks that a bundle may name; for any other the reader passes the object itself."""
 
-OLD_VALUES: Mapping[str, Mapping[str, Any]] = {"InputScaling": {"radial_functions": 0}, "GraphConvNet": {}}
+OLD_VALUES: Mapping[str, Mapping[str, Any]] = {
+    "InputScaling": {"radial_functions": 0, "node_features": "elements"},
+    "GraphConvNet": {},
+}
 """What fields meant before they existed: record → field → value, for bundles of schema 1."""
 
 _ENTRIES = frozenset(
@@ -256,6 +259,7 @@ def _checked(fitted: Fitted, source: Path) -> Fitted:
                 (f"{features} lower and upper bounds of features must be {N_FEATURES}", features == (N_FEATURES,) * 2),
                 ("the elements must be atomic numbers from 1 to 118", all(1 <= z <= 118 for z in inputs.elements)),
                 (f"edge_law must be one of {', '.join(EDGE_LAWS)}", inputs.edge_law in EDGE_LAWS),
+                (f"node_features must be one of {', '.join(NODE_FEATURES)}", inputs.node_features in NODE_FEATURES),
                 ("the bounds of distances must be 0 ≤ minimum < maximum", _ordered(inputs)),
                 ("the scale of the target must not be 0", fitted.scaling.scale != 0),
                 ("the target must be one of the heads", not fitted.heads or fitted.target in fitted.heads),

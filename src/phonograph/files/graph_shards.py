@@ -1,7 +1,7 @@
 """Graph sets larger than the memory: a folder of shards, each a graphs file, with their labels.
 
-``shards.json`` names the shards with their SHA-256, the targets and their units, what an edge is, and the sets of elements
-that occur; ``index.npz`` has one entry per graph: name, group, labels, shortest and longest edge, set of elements;
+``shards.json`` names the shards with their SHA-256, the targets and their units, what an edge is, and the sets of
+elements that occur; ``index.npz`` has one entry per graph: name, group, labels, shortest and longest edge, elements;
 ``00000.npz``, ``00001.npz``, … are files of :func:`phonograph.files.graphs.save_graphs`.
 """
 
@@ -75,7 +75,7 @@ def write_shards(
             rows[part].append(found)
     if len(specs) != 1:
         raise DataError(f"shards need blocks of graphs with one spec; got {len(shards)} blocks with {len(specs)} specs")
-    index = {name: np.concatenate(parts) for name, parts in rows.items()}
+    index: dict[str, Any] = {name: np.concatenate(parts) for name, parts in rows.items()}
     if len(np.unique(index["sample_ids"])) != len(index["sample_ids"]):
         raise DataError("sample ids occur twice among the shards; ids must be unique")
     buffer = io.BytesIO()

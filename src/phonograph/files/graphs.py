@@ -66,7 +66,7 @@ def save_graphs(graphs: GraphSet, path: str | Path) -> None:
     }
     owner = np.repeat(graphs.node_offsets[:-1], np.diff(graphs.edge_offsets))
     degree = np.bincount(owner + graphs.target, minlength=int(graphs.node_offsets[-1]))
-    arrays = {
+    arrays: dict[str, Any] = {
         "header": np.array(json.dumps(header, allow_nan=False)),
         "sample_ids": np.array(graphs.sample_ids, dtype=np.str_),
         "groups": np.array(graphs.groups, dtype=np.str_),

@@ -98,8 +98,8 @@ class LabelStatus:
         if self.newest_failures:
             lines.append("newest failures:")
         for one in self.newest_failures:
-            engine = one.engine.partition(";")[0]  # its settings are told above
-            lines.append(f"  {one.ended}  {one.sample_id}  {one.failure}: {one.message} ({engine})")
+            program = one.engine.partition(";")[0]  # its settings are told above
+            lines.append(f"  {one.ended}  {one.sample_id}  {one.failure}: {one.message} ({program})")
         return "\n".join([*lines, *(f"note: {warning}" for warning in self.warnings)])
 
 

@@ -9,6 +9,7 @@ An edge law of K functions of the distance gives every edge K weights e_k, and e
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -294,7 +295,7 @@ class PackedGraphs:
                     x=self._features(part),
                     batch=self._owners(part),
                     n_graphs=len(part),
-                    edges=lambda part=part: self._edges(part),
+                    edges=partial(self._edges, part),
                     nodes_per_graph=self.nodes_per_graph,
                     adjacency=self._adjacency[part[0] : part[-1] + 1] if self._adjacency is not None else None,
                 )
@@ -326,7 +327,7 @@ class PackedGraphs:
     def _merge(self, chosen: IntArray) -> Tensor:
         """Return the adjacency matrices of the graphs at ``chosen``, a few at a time to bound the memory."""
         graphs, size = self.graphs, int(np.diff(self.graphs.node_offsets)[0])
-        weights = self._weights.reshape(len(self._weights), -1)
+        weights = self._weights if self._weights.ndim == 2 else self._weights[:, None]
         merged = torch.empty(len(chosen), weights.shape[1], size, size, dtype=self.dtype)
         step = max(1, 2**22 // size**2)
         for start in range(0, len(chosen), step):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phonograph.models.batch import Edges, GraphBatch
 from phonograph.models.features import edge_weights, node_features
-from phonograph.models.predict import check_compatible, network
+from phonograph.models.predict import check_compatible, head_of, network
 from phonograph.types import Fitted, FloatArray, GraphSet, InputScaling
 
 STEP_A = 1e-4
@@ -65,8 +65,7 @@ def differentiate(fitted: Fitted, graph: GraphSet, positions_A: FloatArray, cell
         edges=Edges(torch.stack([source, target]), weight, distance),
         nodes_per_graph=atoms,
     )
-    output = network(fitted)(batch)
-    value = output[0, fitted.heads.index(fitted.target)] if output.ndim == 2 else output[0]
+    value = head_of(fitted, network(fitted)(batch))[0]
     gradient, strained = torch.autograd.grad(value, (positions, strain), allow_unused=True)
     scale = fitted.scaling.scale
     return Derivatives(

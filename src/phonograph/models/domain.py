@@ -73,10 +73,10 @@ def outside(fitted: Fitted, graphs: GraphSet) -> Outside:
     owner = np.repeat(np.arange(len(graphs)), np.diff(graphs.edge_offsets))
     domain = fitted.domain
     long = graphs.distance_A > fitted.inputs.distance_max_A + TOLERANCE
-    nothing = np.zeros(len(graphs), dtype=np.bool_)
+    composition: BoolArray = np.zeros(len(graphs), dtype=np.bool_)
+    density: BoolArray = composition
     if domain is None:
         short = graphs.distance_A < fitted.inputs.distance_min_A - TOLERANCE
-        composition, density = nothing, nothing
     else:
         elements = np.array(domain.elements)
         shortest = np.array(domain.shortest_A)
@@ -84,8 +84,9 @@ def outside(fitted: Fitted, graphs: GraphSet) -> Outside:
         fractions, neighbours = _fractions(graphs, elements), _neighbours(graphs)
         below = fractions < np.array(domain.fraction_min) - TOLERANCE
         above = fractions > np.array(domain.fraction_max) + TOLERANCE
-        composition = (below | above).any(axis=1)
-        density = (neighbours < domain.neighbours_min - TOLERANCE) | (neighbours > domain.neighbours_max + TOLERANCE)
+        composition = np.asarray((below | above).any(axis=1), dtype=np.bool_)
+        few, many = neighbours < domain.neighbours_min - TOLERANCE, neighbours > domain.neighbours_max + TOLERANCE
+        density = np.logical_or(few, many)
     return Outside(
         short_edges=np.bincount(owner[short], minlength=len(graphs)),
         long_edges=np.bincount(owner[long], minlength=len(graphs)),

@@ -23,8 +23,8 @@ from torch import Tensor
 from phonograph.models.batch import GraphBatch
 from phonograph.models.graphconv import GraphConvNetwork
 
-Reduce = Callable[[Tensor], None]
-"""Replace a tensor by its sum over the processes that share a batch."""
+Reduce = Callable[[Tensor], Tensor]
+"""Replace a tensor by its sum over the processes that share a batch, and return it."""
 
 
 class DenseBatch(NamedTuple):
@@ -118,13 +118,19 @@ class StackedNetwork:
         self.flat = torch.stack(
             [torch.cat([p.detach().flatten() for p in module.parameters()]) for module in modules]
         ).to(device, dtype)
+        states = [module.state_dict() for module in modules]
         self.moments = torch.stack(
             [
-                torch.stack([torch.stack([_moment(n.running_mean), _moment(n.running_var)]) for n in m.norms])
-                for m in modules
+                torch.stack(
+                    [
+                        torch.stack([state[f"norms.{layer}.running_mean"], state[f"norms.{layer}.running_var"]])
+                        for layer in range(self.depth)
+                    ]
+                )
+                for state in states
             ]
         ).to(device, dtype)
-        self.tracked = int(first.norms[0].num_batches_tracked)
+        self.tracked = int(states[0]["norms.0.num_batches_tracked"])
         self.reduce: Reduce | None = None
         self._bind()
 
@@ -134,8 +140,10 @@ class StackedNetwork:
         self._tape: list[_Layer] = []
 
     def _views(self, flat: Tensor) -> dict[str, Tensor]:
-        parts = flat.split([shape.numel() for shape in self.shapes.values()], 1)
-        return {name: part.unflatten(1, shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+        parts = torch.split(flat, [shape.numel() for shape in self.shapes.values()], 1)
+        return {
+            name: part.view(len(flat), *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -173,7 +181,7 @@ class StackedNetwork:
             z = self._products(batch, h, layer)
             last = layer == self.depth - 1
             h = self._normalise(batch, h, z, layer, last) if training else self._evaluate(batch, z, layer, last)
-        pooled = h if self.pooling == "max" else h.unflatten(1, (batch.n_graphs, batch.adjacency.shape[3])).mean(2)
+        pooled = h if self.pooling == "max" else _by_crystal(h, batch).mean(2)
         return self._head(pooled if keep is None else pooled * keep, keep, training)
 
     def _products(self, batch: DenseBatch, h: Tensor, layer: int) -> Tensor:
@@ -244,7 +252,7 @@ class StackedNetwork:
         """Return ReLU(scale z + shift), or the z of every crystal and channel for which that is largest."""
         if not (last and self.pooling == "max"):
             return torch.addcmul(shift[:, None], z, scale[:, None]).relu_()
-        cubes = z.unflatten(1, (batch.n_graphs, batch.adjacency.shape[3]))
+        cubes = _by_crystal(z, batch)
         highest = cubes.amax(2)
         if bool((scale >= 0).all()):
             return highest
@@ -316,7 +324,7 @@ class StackedNetwork:
         q = torch.addcmul(both[0, :, None] / -count, z, both[1, :, None] * tape.inverse[:, None] ** 2 / -count)
         if not (last and self.pooling == "max"):
             return q.add_(g)
-        cubes = z.unflatten(1, (batch.n_graphs, batch.adjacency.shape[3]))
+        cubes = _by_crystal(z, batch)
         # Atoms that tie for the maximum share its gradient equally, so that equivalent atoms stay equivalent.
         winners = torch.empty_like(cubes)
         torch.eq(cubes, tape.y[:, :, None], out=winners)  # numbers at once: booleans would be five times slower
@@ -334,9 +342,9 @@ class StackedNetwork:
         if layer == 0:
             # The narrow factor first: the product in the other order is five times slower.
             both = self._multiply(tape.h.expand(len(q), -1, -1).mT, q).mT
-            parts = (both * scale).split([for_neighbours.shape[2], for_itself.shape[2]], 2)
-            for_neighbours.copy_(parts[0])
-            for_itself.copy_(parts[1])
+            width = for_neighbours.shape[2]
+            torch.mul(both[:, :, :width], scale, out=for_neighbours)
+            torch.mul(both[:, :, width:], scale, out=for_itself)
             return q
         torch.mul(self._multiply(q.mT, tape.h), scale, out=for_itself)
         pull, width = self._multiply(q, itself * scale), itself.shape[2]
@@ -349,11 +357,9 @@ class StackedNetwork:
         return pull
 
     def _sum(self, value: Tensor) -> Tensor:
-        if self.reduce is not None:
-            self.reduce(value)
-        return value
+        return value if self.reduce is None else self.reduce(value)
 
 
-def _moment(value: Tensor | None) -> Tensor:
-    assert value is not None
-    return value
+def _by_crystal(h: Tensor, batch: DenseBatch) -> Tensor:
+    """Return node values (members, nodes, channels) as (members, graphs, n, channels)."""
+    return h.view(len(h), batch.n_graphs, batch.adjacency.shape[3], h.shape[2])

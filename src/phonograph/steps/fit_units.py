@@ -142,7 +142,7 @@ class _Data:
         job = unit.job
         data = {part: self._content(job.target, ids) for part, ids in self._parts(unit)}
         settings = {key: value for key, value in asdict(job.settings).items() if key != "checkpoint_s"}
-        fields = asdict(cast(Any, job.model)) if is_dataclass(job.model) else {}
+        fields: Mapping[str, Any] = asdict(cast(Any, job.model)) if is_dataclass(job.model) else {}
         plain = [
             [describe(job.model), fields, settings, job.target, job.unit, job.trained_on, job.seed],
             [unit.size, unit.candidate, self.graphs.spec.cutoff_A, data],
@@ -260,7 +260,7 @@ def _finished(folder: Path, name: str) -> bool:
 
 
 def _save(folder: Path, name: str, outcome: FitOutcome) -> None:
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for item in outcome.predictions:
         arrays[f"{item.tested_on}.sample_ids"] = np.array(item.sample_ids, dtype=np.str_)
         arrays[f"{item.tested_on}.truth"] = item.truth

@@ -1,4 +1,4 @@
-"""Room 5, before anything is trained: do the splits of a run keep related samples together?"""
+"""Room 5, before anything is trained: whether the splits of a run keep related samples together."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from phonograph.models import GraphConvNet
 from phonograph.models.spec import describe
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.fit_units import FitUnit, run_fits
+from phonograph.steps.labels import noise_of
 from phonograph.tables import to_table
 from phonograph.training import FitJob, TrainingSettings, combine_splits, make_split
 from phonograph.types import Configurations, GraphSet, Labels, LearningCurve, Origin, Split
@@ -64,12 +65,21 @@ def learning_curve_step(context: Context, result: RunResult) -> LearningCurve:
         [item for outcome in outcomes for item in outcome.predictions],
         dict(zip(result.graphs.sample_ids, result.graphs.groups, strict=True)),
         reference=settings.reference,
+        floors=_floors(context, units),
         seed=context.seed("evaluation", "learning-curve"),
         warnings=warnings,
         origin=_origin(context),
     )
     save_learning_curve(curve, folder)
     return curve
+
+
+def _floors(context: Context, units: Sequence[FitUnit]) -> dict[str, float]:
+    """Return target → label noise, where ``phonograph noise`` measured it in this run."""
+    noise = noise_of(context)
+    if noise is None:
+        return {}
+    return {target: noise.floor(target) for target in dict.fromkeys(unit.job.target for unit in units)}
 
 
 def learning_curve_of(context: Context) -> LearningCurve | None:

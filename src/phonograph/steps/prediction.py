@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def predict_structures(
         One sentence: a bundle or a structure that cannot be read, elements that a network does not know (naming the
         structure), or networks of one target with different units.
     """
-    fits = [item if isinstance(item, Fitted) else load_bundle(item, model) for item in _some(bundles, "a bundle")]
+    fits = [item if isinstance(item, Fitted) else load_bundle(Path(item), model) for item in _some(bundles, "a bundle")]
     named = _named(structures)
     names, crystals = [name for name, _ in named], [crystal for _, crystal in named]
     _check_units(fits)

@@ -12,7 +12,9 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
 class Adam:
-    """m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², θ ← θ − lr·m̂/(√v̂ + ε), the numbers of ``torch.optim.Adam`` to rounding.
+    """m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², θ ← θ − lr·m̂/(√v̂ + ε).
+
+    The numbers of ``torch.optim.Adam`` to rounding.
 
     Symbols: θ parameters, g gradient (plus weight decay times θ), m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ), t step.
     Source: Kingma & Ba, ICLR (2015), arXiv:1412.6980.

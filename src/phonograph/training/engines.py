@@ -27,9 +27,17 @@ class Share(NamedTuple):
 class Engine(Protocol):
     """Networks whose parameters and gradients are two tensors of shape (members, parameters)."""
 
-    flat: Tensor
-    grad: Tensor
     reduce: Reduce | None
+
+    @property
+    def flat(self) -> Tensor:
+        """Parameters, shape (members, parameters)."""
+        ...
+
+    @property
+    def grad(self) -> Tensor:
+        """Their gradients."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of networks."""
@@ -171,11 +179,12 @@ class ModuleEngine:
         empty = torch.zeros(0, dtype=DTYPES[precision], device=device)
         self.flat = torch.cat([empty, *(parameter.detach().flatten() for parameter in trained)])[None]
         self.grad = torch.zeros_like(self.flat)
-        sizes = [parameter.numel() for parameter in trained]
-        for parameter, value, gradient in zip(
-            trained, self.flat[0].split(sizes), self.grad[0].split(sizes), strict=True
-        ):
-            parameter.data, parameter.grad = value.view_as(parameter), gradient.view_as(parameter)
+        start = 0
+        for parameter in trained:
+            part = slice(start, start + parameter.numel())
+            parameter.data = self.flat[0, part].view_as(parameter)
+            parameter.grad = self.grad[0, part].view_as(parameter)
+            start += parameter.numel()
         self._out: Tensor | None = None
 
     def __len__(self) -> int:
@@ -206,7 +215,8 @@ class ModuleEngine:
         expected = (batch.n_graphs,) if self._targets == 1 else (batch.n_graphs, self._targets)
         if output.shape != expected:
             raise DataError(
-                f"a network must return one value per graph{' and target' if self._targets > 1 else ''}, shape {expected}; "
+                f"a network must return one value per graph{' and target' if self._targets > 1 else ''}, "
+                f"shape {expected}; "
                 f"that of {self._name} returned {tuple(output.shape)}"
             )
         return output.to(self.flat.dtype).view(1, batch.n_graphs, self._targets)

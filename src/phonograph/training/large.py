@@ -104,8 +104,8 @@ def fit_large(
     """Do what :func:`phonograph.training.fit` does with a set on disk; memory holds two shards and the index.
 
     The loop is the same.  The order of an epoch goes through the shards in a random order and through each of them in
-    a random order, so that every shard is read once (and once more for validation); without shuffling, and with one
-    shard, the network is that of :func:`fit` bit for bit.
+    a random order, so that every shard is read once (and once more for validation).  Without shuffling the network is
+    that of :func:`fit` bit for bit.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def _outline(graphs: LargeSet, rows: IntArray) -> GraphSet:
     numbers = np.array(graphs.elements(rows))
     bounds = np.array([graphs.shortest_A[rows].min(), graphs.longest_A[rows].max()])
     bounds = bounds[np.isfinite(bounds) & (bounds > 0)]
-    zeros = np.zeros(len(bounds), dtype=np.int64)
+    zeros = np.zeros(len(bounds), dtype=np.int32)
     return GraphSet(
         sample_ids=("outline",),
         groups=("outline",),
@@ -196,7 +196,7 @@ def _outline(graphs: LargeSet, rows: IntArray) -> GraphSet:
         edge_offsets=np.array([0, len(bounds)]),
         source=zeros,
         target=zeros,
-        image=np.zeros((len(bounds), 3)),
+        image=np.zeros((len(bounds), 3), dtype=np.int16),
         distance_A=bounds,
         spec=graphs.spec,
     )

@@ -83,7 +83,7 @@ def check_leaks(leaks: Sequence[Leak], allow: Sequence[str] = (), where: str = "
             f"{first.other_sample} ({first.other_part}){listed}; give related samples one group, leave copies out, or "
             f"state that you accept them with [training] allow = [{', '.join(f'{kind!r}' for kind in kinds)}]"
         )
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if leaks:
         warnings = (
             f"The split leaks, which [training] allow accepts: {_counts(leaks)} between its parts; errors on the test "

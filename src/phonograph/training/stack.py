@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +70,9 @@ def plan_stacks(jobs: Sequence[FitJob], largest: int = LARGEST_STACK) -> list[li
         rest: list[list[int]] = []
         for members in group.values():
             full = len(members) // largest * largest
-            stacks += [sum(members[start : start + largest], []) for start in range(0, full, largest)]
+            stacks += [list(chain(*members[start : start + largest])) for start in range(0, full, largest)]
             rest += members[full:]
-        stacks += [sum(rest[start : start + largest], []) for start in range(0, len(rest), largest)]
+        stacks += [list(chain(*rest[start : start + largest])) for start in range(0, len(rest), largest)]
     return stacks
 
 

@@ -11,7 +11,7 @@ from phonograph.report.outline import Section, legend
 from phonograph.report.palette import BLUE, GREY, ORANGE
 from phonograph.report.scores import PARTS, main_scope, trained_collections
 from phonograph.report.sections.cross_test import cross_parity, cross_table
-from phonograph.report.sections.interval_table import interval_table
+from phonograph.report.sections.interval_table import interval_table, skill_bounds
 from phonograph.report.sections.judged import Judged, naive_words, parity_chart, score_cells, score_head
 from phonograph.report.sections.label_noise import noise_table
 from phonograph.report.svg import data_range
@@ -51,7 +51,13 @@ def _lead(judged: Judged) -> str:
     naive = f"{naive_words(judged, found)} {judged.errors_in[1]}"
     if found.skill <= 0:
         return f"{sentence}. That is no better than predicting the training mean, {naive}."
-    return f"{sentence}; predicting the training mean gives {naive}, so the skill is {percent(found.skill)}."
+    certain = skill_bounds(judged)
+    if certain is None:
+        return f"{sentence}; predicting the training mean gives {naive}, so the skill is {percent(found.skill)}."
+    span = f"95 % interval {percent(certain[0])} to {percent(certain[1])}"
+    if certain[0] <= 0:
+        return f"{sentence}. That cannot be told from predicting the training mean, {naive} (skill {span})."
+    return f"{sentence}; predicting the training mean gives {naive}, so the skill is {percent(found.skill)} ({span})."
 
 
 def _target(judged: Judged, place: int) -> Markup:

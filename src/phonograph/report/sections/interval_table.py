@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from phonograph.report.markup import Content, Markup, fold, table, tag
+from phonograph.report.scores import main_scope
 from phonograph.report.sections.judged import Judged
 from phonograph.report.words import fixed, number
 from phonograph.types import MetricInterval
@@ -36,6 +37,18 @@ def interval_table(judged: Judged) -> Markup | None:
         "95 % interval over resampled splits and seeds (corrected t). A dash where there are too few to say."
     )
     return fold("How certain these numbers are", table(head, rows, words=3), tag("p", note, class_="quiet"))
+
+
+def skill_bounds(judged: Judged) -> tuple[float, float] | None:
+    """Return the wider of the two 95 % intervals of the best collection's skill on its own set; None where unknown."""
+    evaluation = judged.material.evaluation
+    wanted = (judged.target, judged.best, judged.best, judged.part, main_scope(evaluation), "skill")
+    for item in evaluation.intervals if evaluation else ():
+        if (item.target, item.trained_on, item.tested_on, item.split, item.scope, item.metric) == wanted:
+            spans = [(item.low, item.high), (item.seed_low, item.seed_high)]
+            known = [span for span in spans if math.isfinite(span[0]) and math.isfinite(span[1])]
+            return max(known, key=lambda span: span[1] - span[0], default=None)
+    return None
 
 
 def _cell(item: MetricInterval, factor: float, scaled: bool) -> Content:
