@@ -13,6 +13,8 @@ pytestmark = pytest.mark.browser
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
     "--disable-background-networking",
     "--disable-component-update",
     "--no-first-run",

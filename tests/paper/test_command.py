@@ -6,11 +6,14 @@ import csv
 import html.parser
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from phonograph.cli import main
+from phonograph.config_files import read_config
+from phonograph.training.grid import grid
 
 CHEAP = "s3,s9,s11,s10,fig3"
 
@@ -118,6 +121,43 @@ def test_what_cannot_be_made_is_named_and_the_rest_goes_on(folder: Path, capsys:
     assert "not made: s9: paper.random names the set 'nothing'" in told
     assert "1 items" in told
     assert "paper.random names the set" in Path("run/paper.html").read_text(encoding="utf-8")
+
+
+def test_an_interrupted_run_goes_on_with_the_item_it_was_at(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from phonograph.steps.paper import cells
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cells, "pair_distance_distributions", interrupted)
+        assert run("s3,s9,s11") == 130
+    capsys.readouterr()
+    page = Path("run/paper.html").read_text(encoding="utf-8")
+    assert 'id="s9"' in page
+    assert run("s3,s9,s11") == 0
+    told = capsys.readouterr().err
+    assert told.count(": unchanged") == 4  # two rooms, two items
+    assert "s11: done" in told
+
+
+def test_the_quick_version_that_the_example_names_is_smaller(repository: Path) -> None:
+    example = repository / "examples" / "paper.toml"
+    lines = example.read_text(encoding="utf-8").splitlines()
+    first = next(place for place, line in enumerate(lines) if "runs/paper-quick" in line)
+    words = shlex.split(" ".join(line.lstrip("# ") for line in lines[first : first + 4]))
+    overrides = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
+    assert len(overrides) == 11
+    full, quick = read_config(example), read_config(example, overrides)
+    assert full.study is not None
+    assert quick.study is not None
+    assert len(grid(full.study.axes, full.training.model, full.training.settings)) == 480
+    assert len(grid(quick.study.axes, quick.training.model, quick.training.settings)) == 120
+    assert quick.study.targets == ("band_gap_eV",)
+    assert quick.paper.seeds == (0, 1, 2)
+    assert {item.n for item in quick.data.sets} == {400}
 
 
 @pytest.mark.slow

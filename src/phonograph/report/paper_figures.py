@@ -19,6 +19,12 @@ from phonograph.types.paper import PaperItem
 
 COLOURS: Mapping[str, str] = {"phonon": BLUE, "random": VERMILLION, "combined": PURPLE, "md": GREEN}
 PART_COLOURS: Mapping[str, str] = {"train": GREY, "validation": ORANGE, "test": BLUE}
+STUDY_TARGETS: Mapping[str, str] = {
+    "s5": "energy_eV_per_atom",
+    "s6": "band_gap_eV",
+    "s7": "vbm_eV",
+    "s8": "hydrostatic_stress_GPa",
+}
 CUTOFF_A = 5.5
 
 
@@ -83,7 +89,7 @@ def _label_distributions(item: PaperItem, number: str) -> Markup:
         phonon, random = item.arrays[f"{target}.phonon"], item.arrays[f"{target}.random"]
         values = {"combined": np.concatenate([phonon, random]), "phonon": phonon, "random": random}
         unit, title = PROPERTY_UNITS.get(target, ""), sentence_case(PROPERTY_NAMES.get(target, target))
-        low, high = np.quantile(values["combined"], (0.001, 0.995))
+        low, high = np.quantile(values["combined"], (0.02, 0.98))
         margin = 0.03 * (high - low)
         pictures.append(
             outlines_chart(
@@ -98,7 +104,7 @@ def _label_distributions(item: PaperItem, number: str) -> Markup:
             )
         )
     colours = {name: COLOURS[name] for name in ("phonon", "random", "combined")}
-    caption = "Labels of each set, each outline of unit area; the outermost 0.6 % of all values are cut off."
+    caption = "Labels of each set, each outline of unit area; the outermost 4 % of all values are cut off."
     return join(legend(colours), figure(number, caption, *pictures, columns=2))
 
 
@@ -288,11 +294,12 @@ def _study(item: PaperItem, number: str) -> Markup:
     axes = [name.removeprefix("level.") for name in item.arrays if name.startswith("level.")]
     # The names of the levels stand in the table of the item.
     levels = {axis: [str(row[1]) for row in item.tables[0].rows if row[0] == axis] for axis in axes}
+    unit = PROPERTY_UNITS[STUDY_TARGETS[item.key]]
     pictures = []
     for axis in axes:
         place = item.arrays[f"level.{axis}"]
         present = sorted(set(place.tolist()))
-        for metric, label in (("r2", "R²"), ("mae", "MAE"), ("mse", "MSE")):
+        for metric, label in (("r2", "R²"), ("mae", f"MAE ({unit})"), ("mse", f"MSE (({unit})²)")):
             groups = [item.arrays[metric][place == level] for level in present]
             names = _shown([levels[axis][step] for step in range(len(present))], axis)
             pictures.append(_violins(groups, names, axis.replace("_", " "), label, metric))

@@ -214,7 +214,7 @@ _SAID = (
             ),
             _claim(
                 f"{figure}.best-rates",
-                f"{WORDS[target]}: learning rates with the two highest median R²",
+                f"{WORDS[target]}: lower median R² of rates 10⁻⁴ and 10⁻⁵ minus the highest of other rates",
                 "optimal performance for 10⁻⁴ and 10⁻⁵",
                 f"Section 2.2; Figure {figure.upper()}",
             ),

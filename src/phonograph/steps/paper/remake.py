@@ -144,8 +144,8 @@ PLANS: Mapping[str, Plan] = {
     "s3": Plan(cost="a second", make=_equilibrium),
     "s9": Plan(cost="a second", make=lambda makers: cells.gap_and_amplitude(makers.data, makers.seed)),
     "s11": Plan(cost="seconds", make=lambda makers: cells.pair_distance_distributions(makers.data, makers.seed)),
-    "s10": Plan(cost="a minute", make=lambda makers: cells.label_distributions(makers.data, makers.seed)),
-    "fig3": Plan(cost="a minute: CHGNet energies of atoms at rest", make=_space),
+    "s10": Plan(cost="seconds", make=lambda makers: cells.label_distributions(makers.data, makers.seed)),
+    "fig3": Plan(cost="a minute or two: CHGNet energies of atoms at rest", make=_space),
     "table1": Plan(
         cost="networks: targets × seeds",
         make=lambda makers: models.best_networks(makers.judged, makers.networks.words(), makers.networks.split_words()),
