@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from phonograph.streams import derive_seed
 
 if TYPE_CHECKING:
     from torch import nn
+
+_SEEDING = Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,8 @@ class GraphConvNet:
 
         from phonograph.models.graphconv import GraphConvNetwork
 
-        with torch.random.fork_rng(devices=[]):
+        # The generator is one for all threads, and so are its state before and after.
+        with _SEEDING, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive_seed(seed, "models", "weights") % 2**63)
             return GraphConvNetwork(
                 features=features,
