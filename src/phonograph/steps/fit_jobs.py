@@ -126,9 +126,7 @@ def _trained(
     if start is not None and start.is_file() and not checkpoint.exists():
         _copy(start, checkpoint)
     results = train_jobs(graphs, labels, [member.job for member in members], checkpoint, None)
-    return [
-        (one.fitted, one.seconds) if isinstance(one, TimedFit) else (one_line(str(one)), 0.0) for one in results
-    ]
+    return [(one.fitted, one.seconds) if isinstance(one, TimedFit) else (one_line(str(one)), 0.0) for one in results]
 
 
 def _copy(source: Path, target: Path) -> None:
