@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,7 +19,6 @@ import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
 
-import phonograph.steps.fit_units as fit_units
 from phonograph.cli import main
 from phonograph.config_files import parse_config, read_config
 from phonograph.errors import ConfigurationError, DataError
@@ -95,23 +97,21 @@ def rows(run: Path, name: str = "learning_curve") -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the fits that were really trained."""
-    trained: list[str] = []
-    plain = fit_units.fit_many
-
-    def counting(graphs, labels, jobs, **more):  # type: ignore[no-untyped-def]
-        trained.extend(job.name for job in jobs)
-        return plain(graphs, labels, jobs, **more)
-
-    monkeypatch.setattr(fit_units, "fit_many", counting)
-    return trained
+def done(run: Path) -> dict[str, tuple[str, int]]:
+    """Return what the table of fits says of every finished job: when it ended, and how many networks it holds."""
+    table = run / "learning_curve" / "fits" / "fits.sqlite"
+    if not table.is_file():
+        return {}
+    with contextlib.closing(sqlite3.connect(f"file:{table}?mode=ro", uri=True)) as connection:
+        rows = connection.execute("SELECT key, ended, result FROM job WHERE status = 'done'").fetchall()
+    return {key: (ended, len(json.loads(result)["members"])) for key, ended, result in rows}
 
 
-def test_the_command_measures_saves_and_reports(
-    project: Path, counted: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def networks(run: Path) -> int:
+    return sum(members for _, members in done(run).values())
+
+
+def test_the_command_measures_saves_and_reports(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_folder = project / "R"
     command = ["learning-curve", str(project / "c.toml"), "-o", str(run_folder), "-q"]
     assert main(command) == 0
@@ -125,11 +125,11 @@ def test_the_command_measures_saves_and_reports(
     assert {row["size"] for row in found if row["trained_on"] == "thermal"} == {"12", "20", "40"}
     assert {row["label_core_hours"] for row in found} == {"nan"}
     assert "Learning curves" in (run_folder / "report.html").read_text()
-    first, trained = tables(run_folder), len(counted)
-    assert trained == len({(row["trained_on"], row["size"], row["seed"]) for row in found})
+    first, trained = tables(run_folder), done(run_folder)
+    assert networks(run_folder) == len({(row["trained_on"], row["size"], row["seed"]) for row in found})
 
     assert main(command) == 0
-    assert len(counted) == trained, "a finished fit was computed again"
+    assert done(run_folder) == trained, "a finished fit was computed again"
     assert tables(run_folder) == first
 
 
@@ -144,21 +144,20 @@ def test_every_size_of_a_seed_has_the_same_test_part(project: Path) -> None:
         assert int(row["n_train"]) + int(row["n_validation"]) == int(row["size"])
 
 
-def test_an_interrupted_command_goes_on_where_it_was(project: Path, counted: list[str]) -> None:
-    learning_curve(project / "c.toml", project / "whole", overrides=SMALL)
-    total = len(counted)
-    counted.clear()
+def test_an_interrupted_command_goes_on_where_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phonograph.jobs.verb.COMMIT_S", 0.0)
+    learning_curve(project / "c.toml", project / "whole")
 
-    def stop(what: str, done: int, of: int) -> None:
-        if what == "learning curve" and done == 3:
+    def stop(what: str, ended: int, of: int) -> None:
+        if what == "learning curve" and ended >= 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        learning_curve(project / "c.toml", project / "broken", overrides=SMALL, progress=stop)
-    assert len(list((project / "broken" / "learning_curve" / "fits").glob("*.csv"))) == 3
-    counted.clear()
-    learning_curve(project / "c.toml", project / "broken", overrides=SMALL)
-    assert len(counted) == total - 3
+        learning_curve(project / "c.toml", project / "broken", progress=stop)
+    finished = done(project / "broken")
+    assert 1 <= len(finished) < len(done(project / "whole"))
+    learning_curve(project / "c.toml", project / "broken")
+    assert finished.items() <= done(project / "broken").items(), "a finished fit was computed again"
     assert tables(project / "broken") == tables(project / "whole")
 
 
@@ -166,29 +165,34 @@ def test_an_interrupted_command_goes_on_where_it_was(project: Path, counted: lis
 def test_a_killed_command_gives_the_same_tables(project: Path) -> None:
     learning_curve(project / "c.toml", project / "whole")
     command = [sys.executable, "-m", "phonograph", "learning-curve", "c.toml", "-o", "killed", "-q"]
-    fits = project / "killed" / "learning_curve" / "fits"
-    for wanted in (1, 6, 12):
+    finished: dict[str, tuple[str, int]] = {}
+    for wanted in (1, 4, 7):
         process = subprocess.Popen(command, cwd=project, start_new_session=True)
         deadline = time.monotonic() + 120
-        while process.poll() is None and len(list(fits.glob("*.csv"))) < wanted and time.monotonic() < deadline:
+        while process.poll() is None and len(done(project / "killed")) < wanted and time.monotonic() < deadline:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert len(list(fits.glob("*.csv"))) >= 12
+        assert finished.items() <= done(project / "killed").items(), "a finished fit was computed again"
+        finished = done(project / "killed")
+    assert len(finished) >= 7
     subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL)
+    assert finished.items() <= done(project / "killed").items()
     assert tables(project / "killed") == tables(project / "whole")
 
 
-def test_a_damaged_fit_is_one_sentence(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["learning-curve", str(project / "c.toml"), "-o", str(project / "R"), "-q"]
-    assert main([*command, "--set", "learning_curve.sizes=[12]", "--set", "learning_curve.seeds=[0]"]) == 0
-    victim = sorted((project / "R" / "learning_curve" / "fits").glob("*.npz"))[0]
+def test_a_fit_whose_predictions_are_damaged_is_made_again(project: Path) -> None:
+    few = [*SMALL, "learning_curve.sizes=[12]", "learning_curve.seeds=[0]"]
+    learning_curve(project / "c.toml", project / "R", overrides=few)
+    before, first = done(project / "R"), tables(project / "R")
+    victim = sorted((project / "R" / "learning_curve" / "fits").rglob("predictions.npz"))[0]
     victim.write_bytes(victim.read_bytes()[:100])
-    assert main([*command, "--set", "learning_curve.sizes=[12]", "--set", "learning_curve.seeds=[0]"]) == 2
-    said = capsys.readouterr().err
-    assert victim.name in said
-    assert "remove it and run again" in said
-    assert len(said.strip().splitlines()) == 1
+    told: list[str] = []
+    learning_curve(project / "c.toml", project / "R", overrides=few, say=told.append)
+    assert sum("files of 1 finished jobs are missing or damaged" in line for line in told) == 1
+    after = done(project / "R")
+    assert [key for key in before if before[key] != after[key]] == [victim.parent.name]
+    assert tables(project / "R") == first
 
 
 def test_budgets_and_candidates(project: Path) -> None:
@@ -215,13 +219,13 @@ def test_budgets_and_candidates(project: Path) -> None:
         assert best.validation_mae == min(row.validation_mae for row in both)
 
 
-def test_a_further_size_trains_no_finished_one_again(project: Path, counted: list[str]) -> None:
+def test_a_further_size_trains_no_finished_one_again(project: Path) -> None:
     learning_curve(project / "c.toml", project / "R", overrides=[*SMALL, "learning_curve.sizes=[12]"])
-    counted.clear()
+    finished, before = done(project / "R"), networks(project / "R")
     learning_curve(project / "c.toml", project / "R", overrides=SMALL)
-    sizes = {row["size"] for row in rows(project / "R")}
-    assert sizes == {"12", "20"}
-    assert 0 < len(counted) <= len({(r["trained_on"], r["seed"]) for r in rows(project / "R") if r["size"] == "20"})
+    assert {row["size"] for row in rows(project / "R")} == {"12", "20"}
+    assert finished.items() <= done(project / "R").items()
+    assert networks(project / "R") == 2 * before
 
 
 def test_a_report_of_changed_labels_says_so(project: Path) -> None:

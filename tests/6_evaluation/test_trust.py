@@ -11,7 +11,7 @@ import pytest
 from phonograph.evaluation import cross_test, nested_subset
 from phonograph.graphs import build_graphs
 from phonograph.models import GraphConvNet
-from phonograph.steps.fit_units import FitUnit, run_fits
+from phonograph.steps.curve_fits import CurveUnit, run_units
 from phonograph.testing import cubic_antiperovskite, displaced
 from phonograph.training import FitJob, TrainingSettings, fit
 from phonograph.types import Fitted, GraphSpec, LabelColumn, Labels, Split, join_graphs
@@ -120,7 +120,7 @@ def test_no_test_label_changes_which_candidate_is_chosen(world, tmp_path) -> Non
 
     split = nested_subset([world.splits["phonon"][0]], 24)
     units = [
-        FitUnit(
+        CurveUnit(
             job=FitJob(
                 name="",
                 split=split,
@@ -139,8 +139,8 @@ def test_no_test_label_changes_which_candidate_is_chosen(world, tmp_path) -> Non
     ]
     graphs = world.graphs["phonon"]
     wrong = relabelled(world.labels, shifted(world.labels, places(world.labels, split.test)))
-    right = run_fits(graphs, world.labels, units, tmp_path / "a")
-    moved = run_fits(graphs, wrong, units, tmp_path / "b")
+    right = run_units(graphs, world.labels, units, tmp_path / "a")
+    moved = run_units(graphs, wrong, units, tmp_path / "b")
     for one, other in zip(right, moved, strict=True):
         assert np.array_equal(one.predictions[0].prediction, other.predictions[0].prediction)
         assert one.rows[0].validation_mae == other.rows[0].validation_mae

@@ -163,6 +163,13 @@ class JobTable:
                 )
                 known |= {one.key} if one.status == DONE else set()
 
+    def forget(self, keys: Sequence[str]) -> None:
+        """Note that these jobs are to be done again, because files they had left are lost."""
+        with told(self.path, JOBS, "write"), transaction(self._connection):
+            self._connection.executemany(
+                f"UPDATE job SET status = '{WAITING}', result = '{{}}', crc = 0 WHERE key = ?", [(key,) for key in keys]
+            )
+
     def _found(self, rows: Sequence[Any]) -> dict[str, JobResult]:
         found = {}
         for key, status, result, message, seconds, cores, attempts, host, ended, crc in rows:

@@ -48,6 +48,7 @@ def run_jobs(
     retry_failed: bool = False,
     purpose: str = "",
     what: str = "jobs",
+    sound: Callable[[JobResult], bool] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, JobResult]:
@@ -78,6 +79,9 @@ def run_jobs(
         What the jobs are for, in words; a table that was made for something else is refused.
     what
         What the jobs are called in ``progress`` and sentences.
+    sound
+        Says whether the files that a finished job left in its folder are still what they were; a job whose files are
+        not is done again.
     progress
         Called as ``progress(what, done, total)`` with jobs that are in the table.
     say
@@ -100,7 +104,7 @@ def run_jobs(
         book.add(list(wanted.values()))
         runner.clear(_results(book.path))
         _take_in(book)
-        known = book.results(list(wanted))
+        known = _kept(book, list(wanted), sound, what, say)
         missing = [job for key, job in wanted.items() if key not in known or (retry_failed and known[key].failed)]
         kept = Counter(known[key].status for key in wanted.keys() - {job.key for job in missing})
         meter = JobMeter(what=what, total=len(wanted), known=kept, progress=progress, say=say)
@@ -115,6 +119,23 @@ def run_jobs(
             _results(book.path).rmdir()
         found = book.results(list(wanted))
     return {key: found[key] for key in wanted}
+
+
+def _kept(
+    book: JobTable,
+    keys: Sequence[str],
+    sound: Callable[[JobResult], bool] | None,
+    what: str,
+    say: Callable[[str], None] | None,
+) -> dict[str, JobResult]:
+    """Return the results that can be used; what has lost its files is forgotten."""
+    known = book.results(keys)
+    spoiled = [key for key, one in known.items() if sound is not None and not one.failed and not sound(one)]
+    if spoiled:
+        book.forget(spoiled)
+        if say is not None:
+            say(f"{what}: files of {len(spoiled)} finished jobs are missing or damaged; they are done again")
+    return {key: one for key, one in known.items() if key not in spoiled}
 
 
 def _results(table: Path) -> Path:

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from phonograph.atomic import replacing
 from phonograph.errors import DataError, one_line
 from phonograph.evaluation.scoring import score
 from phonograph.execution.dispatch import found_entry
 from phonograph.files.bundle import save_bundle
+from phonograph.files.safety import sha256_of
 from phonograph.files.shelf import Shelf
 from phonograph.models import predict
 from phonograph.training import FitJob, TrainingSettings
@@ -69,11 +71,12 @@ def fit_unit(parameters: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         told.append(_judged(fitted, member, graphs, labels, arrays, f"{place}.") | {"seconds": seconds})
         if member.keep:
             save_bundle(fitted, folder / f"model-{place}")
-    np.savez(folder / PREDICTIONS, **arrays)
+    with replacing(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
     if not any(member.resumable for member in members):
         for path in folder.glob("checkpoint-*"):
             path.unlink()
-    return {"members": told}
+    return {"members": told, PREDICTIONS: sha256_of(folder / PREDICTIONS)}
 
 
 _loaded: dict[tuple[str, str], tuple[GraphSet, Labels]] = {}

@@ -21,6 +21,7 @@ import numpy as np
 
 from phonograph.errors import ConfigurationError, DataError
 from phonograph.execution.seam import Executor
+from phonograph.files.safety import sha256_of
 from phonograph.files.shelf import Shelf
 from phonograph.jobs import Job, JobResult, run_jobs
 from phonograph.steps.fit_jobs import PREDICTIONS, VALIDATION, planned_units
@@ -181,6 +182,7 @@ def run_fits(
         retry_failed=retry_failed,
         purpose=purpose,
         what=what,
+        sound=_has_its_predictions,
         progress=progress,
         say=say,
     )
@@ -189,6 +191,11 @@ def run_fits(
         for member, place in enumerate(unit):
             outcomes[place] = _outcome(found[job.key], member, requests[place].job)
     return tuple(outcomes[place] for place in range(len(requests)))
+
+
+def _has_its_predictions(result: JobResult) -> bool:
+    path = result.folder / PREDICTIONS
+    return path.is_file() and sha256_of(path) == result.result[PREDICTIONS]
 
 
 def _units(requests: Sequence[FitRequest]) -> list[list[int]]:
@@ -236,6 +243,8 @@ def _plain(request: FitRequest, shelf: Shelf) -> dict[str, Any]:
             f"the model {type(model).__name__} must be a dataclass of plain fields at the top level of a module, so "
             "that a worker can rebuild it"
         )
+    if VALIDATION in request.tests:
+        raise ConfigurationError(f"no test can be called {VALIDATION!r}: that is the validation part; rename the set")
     split = {part: list(getattr(job.split, part)) for part in ("train", "validation")}
     return {
         "name": job.name,

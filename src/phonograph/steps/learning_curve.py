@@ -19,7 +19,7 @@ from phonograph.files.curves import load_learning_curve, save_learning_curve
 from phonograph.models import GraphConvNet
 from phonograph.models.spec import describe
 from phonograph.steps.context import Context, RunResult
-from phonograph.steps.fit_units import FitUnit, run_fits
+from phonograph.steps.curve_fits import CurveUnit, failures, run_units
 from phonograph.steps.labels import noise_of
 from phonograph.tables import to_table
 from phonograph.training import FitJob, TrainingSettings, combine_splits, make_split
@@ -57,9 +57,16 @@ def learning_curve_step(context: Context, result: RunResult) -> LearningCurve:
     folder = context.folder.path / FOLDER
     warnings = list(plan.warnings)
     units = _units(context, plan, result, warnings)
-    outcomes = run_fits(
-        result.graphs, result.labels, units, folder / FITS, workers=context.workers, progress=context.progress
+    outcomes = run_units(
+        result.graphs,
+        result.labels,
+        units,
+        folder / FITS,
+        workers=context.workers,
+        progress=context.progress,
+        say=context.say,
     )
+    warnings += failures(units, outcomes)
     curve = learning_curve(
         [row for outcome in outcomes for row in outcome.rows],
         [item for outcome in outcomes for item in outcome.predictions],
@@ -74,7 +81,7 @@ def learning_curve_step(context: Context, result: RunResult) -> LearningCurve:
     return curve
 
 
-def _floors(context: Context, units: Sequence[FitUnit]) -> dict[str, float]:
+def _floors(context: Context, units: Sequence[CurveUnit]) -> dict[str, float]:
     """Return target → label noise, where ``phonograph noise`` measured it in this run."""
     noise = noise_of(context)
     if noise is None:
@@ -161,12 +168,12 @@ def _at_amplitude(
             yield f"{name}-at-{reference}", frozenset(ids)
 
 
-def _units(context: Context, plan: _Plan, result: RunResult, warnings: list[str]) -> list[FitUnit]:
+def _units(context: Context, plan: _Plan, result: RunResult, warnings: list[str]) -> list[CurveUnit]:
     assert result.graphs is not None
     assert result.labels is not None
     settings = plan.settings
     costs, elements = _core_seconds(context), _elements(result.graphs)
-    units: list[FitUnit] = []
+    units: list[CurveUnit] = []
     left_out: list[tuple[str, int]] = []
     for target in settings.targets or context.config.training.targets:
         labelled = _labelled(result.labels, target)
@@ -178,7 +185,7 @@ def _units(context: Context, plan: _Plan, result: RunResult, warnings: list[str]
                 subset = nested_subset(
                     [splits[member, seed] for member in members], size, validation=settings.validation
                 )
-                common = FitUnit(
+                common = CurveUnit(
                     job=FitJob(
                         name="",
                         split=subset,
@@ -222,7 +229,7 @@ def _tests(
 
 
 def _missing(
-    plan: _Plan, units: Sequence[FitUnit], unfilled: Sequence[tuple[str, int]], costs: Mapping[str, float] | None
+    plan: _Plan, units: Sequence[CurveUnit], unfilled: Sequence[tuple[str, int]], costs: Mapping[str, float] | None
 ) -> list[str]:
     """Return sentences about what cannot be measured; raise where that is everything."""
     if not units:
@@ -293,7 +300,7 @@ def _available(plan: _Plan, labelled: frozenset[str]) -> dict[str, int]:
     return {name: sum(len(plan.pools[pool] & labelled) for pool in pools) for name, pools in plan.tests.items()}
 
 
-def _candidates(common: FitUnit, settings: LearningCurveSettings) -> Iterator[FitUnit]:
+def _candidates(common: CurveUnit, settings: LearningCurveSettings) -> Iterator[CurveUnit]:
     """Yield the unit itself, or one per candidate of the search."""
     if settings.choose == "fixed":
         yield common
