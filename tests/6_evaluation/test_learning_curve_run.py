@@ -195,6 +195,26 @@ def test_a_fit_whose_predictions_are_damaged_is_made_again(project: Path) -> Non
     assert tables(project / "R") == first
 
 
+@pytest.mark.parametrize("command", ["learning-curve", "study"])
+def test_copies_in_two_parts_stop_it_before_anything_is_trained(
+    project: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every thermal crystal stands in the random set too, under groups of its own."""
+    frames = ase.io.read(project / "thermal.extxyz", ":")
+    for place, frame in enumerate(frames):
+        frame.info["group"] = f"other-{place}"
+    ase.io.write(project / "random.extxyz", frames)
+    with (project / "c.toml").open("a") as stream:
+        stream.write("[study]\nseeds = [0]\n[study.axes]\nhidden_channels = [4, 8]\n")
+    assert main([command, str(project / "c.toml"), "-o", str(project / "R"), "-q"]) == 2
+    told = capsys.readouterr().err
+    assert "identical" in told
+    assert told.count("\n") == 1
+    folder = project / "R" / command.replace("-", "_")
+    assert len((folder / "leaks.csv").read_text().splitlines()) > 10
+    assert not list(folder.rglob("*.sqlite"))
+
+
 def test_budgets_and_candidates(project: Path) -> None:
     overrides = [
         "learning_curve.sizes=[12,40]",

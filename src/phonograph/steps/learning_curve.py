@@ -21,6 +21,7 @@ from phonograph.models.spec import describe
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.curve_fits import CurveUnit, failures, run_units
 from phonograph.steps.labels import noise_of
+from phonograph.steps.leakage import audit_splits
 from phonograph.tables import to_table
 from phonograph.training import FitJob, TrainingSettings, combine_splits, make_split
 from phonograph.types import Configurations, GraphSet, Labels, LearningCurve, Origin, Split
@@ -55,7 +56,10 @@ def learning_curve_step(context: Context, result: RunResult) -> LearningCurve:
     settings = context.config.learning_curve
     plan = _plan(context, result)
     folder = context.folder.path / FOLDER
-    warnings = list(plan.warnings)
+    audit = audit_splits(
+        folder, result.graphs, result.sets, [_audited(settings, result.sets)], context.config.training.allow
+    )
+    warnings = [*plan.warnings, *audit.warnings]
     units = _units(context, plan, result, warnings)
     outcomes = run_units(
         result.graphs,
@@ -270,6 +274,11 @@ def _splits(plan: _Plan, sets: Sequence[Configurations], labelled: frozenset[str
                 if parent == item.name:
                     found[pool, seed] = _restricted(whole, plan.pools[pool] & labelled)
     return found
+
+
+def _audited(settings: LearningCurveSettings, sets: Sequence[Configurations]) -> dict[int, Split]:
+    """Return seed → the splits of all sets together: any network may be tested on any set."""
+    return {seed: combine_splits([_whole(item, settings, seed) for item in sets]) for seed in settings.seeds}
 
 
 def _whole(item: Configurations, settings: LearningCurveSettings, seed: int) -> Split:

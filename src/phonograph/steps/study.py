@@ -26,6 +26,7 @@ from phonograph.files.shelf import graphs_hash
 from phonograph.files.study import SIDECAR, load_study_tables, save_study_tables
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.fits import FitOutcome, FitRequest, run_fits
+from phonograph.steps.leakage import audit_splits
 from phonograph.steps.networks import splits
 from phonograph.steps.study_tables import cells_of, finals_of, trial_of
 from phonograph.tables import to_table
@@ -188,6 +189,7 @@ def study_step(context: Context, result: RunResult) -> HyperparameterStudy:
     """Run the study that ``[study]`` describes, on the labels and graphs of the run, and save it in ``study/``."""
     started = time.perf_counter()
     bench = _bench(context, result)
+    _audit(bench, result)
     checks: tuple[StudyCheck, ...] = ()
     effects: list[StudyEffect] = []
     shares: list[StudyShare] = []
@@ -230,6 +232,15 @@ def study_step(context: Context, result: RunResult) -> HyperparameterStudy:
     )
     save_study_tables(study, bench.folder)
     return study
+
+
+def _audit(bench: Bench, result: RunResult) -> None:
+    """Refuse splits that leak, before anything is trained: those that choose, and the outer test part against them."""
+    assert result.graphs is not None
+    inner = {seed: bench.inner(seed) for seed in dict.fromkeys((*bench.settings.seeds, *bench.settings.final_seeds))}
+    whole = {seed: replace(split, test=bench.outer.test) for seed, split in inner.items()}
+    audit = audit_splits(bench.folder, result.graphs, result.sets, [whole], bench.context.config.training.allow)
+    bench.warnings |= dict.fromkeys(audit.warnings)
 
 
 def study_of(context: Context) -> HyperparameterStudy | None:
