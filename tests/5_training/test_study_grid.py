@@ -93,7 +93,7 @@ def size_of(process: int) -> tuple[int, int]:
 
 @pytest.mark.slow
 def test_480_models_leave_480_rows_and_no_memory(tmp_path, graphs, labels, split):
-    """Gate R19: memory of workers and driver grows by at most 5 % after a quarter of the grid, descriptors by none."""
+    """Gate R19: the peak of workers' and driver's memory grows by at most 5 % after 40 % of the grid, descriptors by 0."""
     points = grid(PAPER_AXES, architecture(5), SETTINGS)
     assert len(points) == 480
     seen: dict[int, list[tuple[float, int, int]]] = {}
@@ -118,7 +118,7 @@ def test_480_models_leave_480_rows_and_no_memory(tmp_path, graphs, labels, split
     assert len(jobs) < 240
     grown = []
     for process, sizes in seen.items():
-        quarter = [line for line in sizes if 0.25 <= line[0] <= 0.4]
+        quarter = [line for line in sizes if line[0] <= 0.4]
         end = [line for line in sizes if line[0] >= 0.85]
         if quarter and end and max(line[1] for line in sizes) > 100_000:
             grown.append(max(line[1] for line in end) / max(line[1] for line in quarter))
