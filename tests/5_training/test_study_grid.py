@@ -93,7 +93,7 @@ def size_of(process: int) -> tuple[int, int]:
 
 @pytest.mark.slow
 def test_480_models_leave_480_rows_and_no_memory(tmp_path, graphs, labels, split):
-    """Gate R19: the peak of workers' and driver's memory grows by at most 5 % after 40 % of the grid, descriptors by 0."""
+    """Gate R19: after 40 % of the grid peaks of memory grow by at most 5 %, descriptors by none."""
     points = grid(PAPER_AXES, architecture(5), SETTINGS)
     assert len(points) == 480
     seen: dict[int, list[tuple[float, int, int]]] = {}
