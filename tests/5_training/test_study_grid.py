@@ -49,7 +49,8 @@ if __name__ == "__main__":
                unit="eV", settings=settings, seed=n)
         for n in range(count)
     ]
-    requests = [FitRequest(job=job, tests={"test": split.test}) for job in jobs]
+    # Each is a job of its own, so that there are many moments at which a kill matters.
+    requests = [FitRequest(job=job, tests={"test": split.test}, group=job.name) for job in jobs]
     def tell(what, done, total):
         print(what, done, total, flush=True)
     for one in run_fits(graphs, labels, requests, table, workers=2, progress=tell):
@@ -141,7 +142,7 @@ def test_kills_change_no_row_of_a_study(tmp_path, graphs, labels):
     source = Path(__file__).resolve().parents[2] / "src"
 
     def start(table: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, str(tmp_path / "driver.py"), str(tmp_path), str(table), "24", "25", name]
+        command = [sys.executable, str(tmp_path / "driver.py"), str(tmp_path), str(table), "24", "60", name]
         environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
