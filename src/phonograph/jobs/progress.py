@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from phonograph.execution.pace import duration, pace
 from phonograph.jobs.job import DONE, FAILURES
 from phonograph.types import Progress
 
@@ -85,8 +86,7 @@ class JobMeter:
         both = self.known + self.fresh
         parts = [f"{self.what}: {both[DONE]} of {self.total} done"]
         if self.fresh and self.ended < self.total:
-            rate = self.rate_per_s
-            parts.append(f"{rate:.3g} per s" if rate >= 1 else f"{1 / rate:.3g} s each")
+            parts.append(pace(self.rate_per_s))
             parts.append(f"{duration(self.seconds_left)} left")
         failed = {kind: both[kind] for kind in FAILURES if both[kind]}
         words = ", ".join(f"{times} {kind}" for kind, times in failed.items())
@@ -94,10 +94,3 @@ class JobMeter:
         if self.fresh:
             parts.append(f"{self.core_seconds / 3600:.3g} core-hours")
         return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the largest unit that leaves two digits."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from phonograph.database.connection import Kind, connected, found_schema, network_warning, told, transaction
-from phonograph.database.holder import held
-from phonograph.errors import ConfigurationError, InputFileError, MissingEngineError
+from phonograph.database.connection import Kind, found_schema, network_warning, told, transaction
+from phonograph.database.opened import opened
+from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.jobs.entry import Outcome
 from phonograph.jobs.job import DONE, FAILURES, WAITING, Job, JobResult, canonical
 
@@ -222,11 +222,6 @@ def open_jobs(path: str | os.PathLike[str], mode: Literal["read", "write"] = "re
     MissingEngineError
         An SQLite older than 3.37, which has no strict tables.
     """
-    if sqlite3.sqlite_version_info < (3, 37):
-        raise MissingEngineError(f"job tables need SQLite 3.37 or newer; this Python has {sqlite3.sqlite_version}")
     target = Path(path).resolve()
-    if mode == "read" and not target.is_file():
-        raise InputFileError(f"job table {target} not found; run some jobs first")
-    lock = contextlib.nullcontext() if mode == "read" else held(target, JOBS.name)
-    with lock, connected(target, JOBS, writes=mode == "write") as connection:
+    with opened(target, JOBS, mode, "run some jobs first") as connection:
         yield JobTable(target, connection)

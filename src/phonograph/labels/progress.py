@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from phonograph.execution.pace import duration, pace
 from phonograph.types import LabelResult, Progress
 
 SECONDS_BETWEEN_LINES = 60.0
@@ -74,19 +75,12 @@ class Meter:
         waiting = self.failures["waiting"]
         parts = [f"labels: {self.known + self.fresh - waiting} of {self.total} on disk"]
         if self.fresh:
-            rate = self.rate_per_s
-            parts.append(f"{rate:.3g} per s" if rate >= 1 else f"{1 / rate:.3g} s each")
+            parts.append(pace(self.rate_per_s))
             parts.append(f"{self.core_seconds / self.fresh:.3g} core-seconds each")
         if self.fresh and self.seconds_left > 0:
-            parts.append(f"{_duration(self.seconds_left)} left")
+            parts.append(f"{duration(self.seconds_left)} left")
         failed = {kind: times for kind, times in sorted(self.failures.items()) if kind != "waiting"}
         classes = ", ".join(f"{times} {kind}" for kind, times in failed.items())
         parts.append(f"{sum(failed.values())} failed ({classes})" if classes else "none failed")
         parts += [f"{waiting} waiting"] if waiting else []
         return ", ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -18,8 +18,8 @@ import numpy as np
 
 from phonograph.atomic import replacing
 from phonograph.database.connection import connected, network_warning, told, transaction
-from phonograph.database.holder import held
-from phonograph.errors import DataError, InputFileError, MissingEngineError
+from phonograph.database.opened import opened
+from phonograph.errors import DataError, InputFileError
 from phonograph.labels import checks, reading, writing
 from phonograph.labels.attempts import Attempt
 from phonograph.labels.rows import (
@@ -247,11 +247,6 @@ def open_store(path: str | os.PathLike[str], mode: Literal["read", "write"] = "r
     MissingEngineError
         An SQLite older than 3.37, which has no strict tables.
     """
-    if sqlite3.sqlite_version_info < (3, 37):
-        raise MissingEngineError(f"label stores need SQLite 3.37 or newer; this Python has {sqlite3.sqlite_version}")
     target = own_path(path)
-    if mode == "read" and not target.is_file():
-        raise InputFileError(f"label store {target} not found; label some configurations first")
-    lock = contextlib.nullcontext() if mode == "read" else held(target, STORE.name)
-    with lock, connected(target, STORE, writes=mode == "write") as connection:
+    with opened(target, STORE, mode, "label some configurations first") as connection:
         yield LabelStore(target, connection)
