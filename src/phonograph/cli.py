@@ -17,6 +17,7 @@ from phonograph.cli_labels import add_label_commands, add_label_options
 from phonograph.cli_paper import add_paper_command
 from phonograph.cli_predict import add_predict
 from phonograph.cli_study import add_study
+from phonograph.cli_tensorboard import add_tensorboard
 from phonograph.errors import ConfigurationError, UserError
 
 ROOM_COMMANDS = {
@@ -104,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_curve_commands(commands)
     add_paper_command(commands)
     add_study(commands)
+    add_tensorboard(commands)
     commands.add_parser("doctor", help="which engines are here, and what to install").set_defaults(function=_doctor)
     commands.add_parser("cite", help="what to cite").set_defaults(function=_cite)
     return parser

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from phonograph.config import Config
 from phonograph.config_files import read_config
+from phonograph.datasets import dataset_names
 from phonograph.errors import ConfigurationError
 from phonograph.labels import Export, LabelStatus
 from phonograph.labels.plan import classes_to_retry
@@ -266,6 +267,12 @@ def _check_possible(config: Config, upto: str) -> None:
         raise ConfigurationError(
             f"training.targets: no engine gives {missing[0]!r}; they give {', '.join(provided)}: set training.targets"
         )
+    for item in config.data.sets:
+        if item.format == "dataset" and not item.comes_with_phonograph() and not config.path(item.structures).is_dir():
+            raise ConfigurationError(
+                f"no dataset {item.structures!r} for the set {item.name!r}: give the path of a dataset's folder, or "
+                f"one of {', '.join(dataset_names())}"
+            )
     names = [config.crystal.file, config.phonons.file]
     names += [config.phonons.trajectory.file] if config.phonons.trajectory is not None else []
     names += [name for item in config.data.sets for name in item.files()]

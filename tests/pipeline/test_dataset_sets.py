@@ -70,7 +70,10 @@ def test_a_dataset_that_comes_with_phonograph_goes_by_its_name(folder: Path, mon
     ("text", "message"),
     [
         (entry("cold", "shipped/copper"), "dataset 'copper' has no set 'cold'; it has warm, hot"),
-        (entry("hot", "cupper"), "cupper not found"),
+        (
+            entry("hot", "cupper"),
+            "no dataset 'cupper' for the set 'hot': give the path of a dataset's folder, or one of ag3sx",
+        ),
         (entry("hot", "shipped"), "SHA256SUMS"),
         (entry("hot", "shipped/copper", "n = -1"), "n must be"),
     ],

@@ -17,7 +17,7 @@ from phonograph.report.scores import Case, best_collection, main_scope, pearson,
 from phonograph.report.sections.closing import _linked, _toml, engine_limit
 from phonograph.report.sections.labels import failure_class
 from phonograph.report.sections.sampling import bond_lengths, first_shells
-from phonograph.report.sections.structure import density, lattice_parameters, space_group
+from phonograph.report.sections.structure import density, lattice_parameters, space_group, structure
 from phonograph.report.sections.thermal import at_temperature, total_error
 from phonograph.report.svg import Chart, Scale, data_range, log_range, px
 from phonograph.types import Configurations, Crystal, Evaluation, Metric
@@ -391,3 +391,17 @@ def test_a_narrow_law_beside_a_wide_one_has_its_own_resolution():
     picture = str(outlines_chart(values, {"narrow": "red", "wide": "blue"}, "u", title="t", unit="Å"))
     corners = max(path.count("L") for path in re.findall(r'<path[^>]* ?d="([^"]*)"', picture))
     assert corners > 2 * 1.6 / (0.6 * 0.05)
+
+
+def test_sets_without_a_reference_are_drawn_at_their_own_sites():
+    crystal = unit_cell()
+    moved = np.full(crystal.positions_A.shape, 0.1)
+    brought = Configurations.of_crystals("mine", [replace(crystal, positions_A=crystal.positions_A + moved)], ["g"])
+    assert "brought without their equilibrium sites" in str(structure(ReportMaterial(title="t", sets=(brought,))).lead)
+    known = replace(brought, displacements_A=moved)
+    drawn = ReportMaterial(title="t", sets=(known,)).first_sites
+    np.testing.assert_allclose(drawn.positions_A, crystal.positions_A, atol=1e-12)
+    section = structure(ReportMaterial(title="t", sets=(known,)))
+    assert "equilibrium sites of the first configuration" in str(section.lead)
+    assert "1 composition." in str(section.lead)
+    assert "structure" in section.scenes

@@ -100,7 +100,7 @@ def finished_of(task: Task, future: Future[str]) -> Finished:
             return Finished(task=task, died=f"its {'worker' if kind == 'WorkerLost' else 'block'} ended under it")
         raise WorkerError(
             f"the blocks can run no task: {one_line(describe_exception(error))}; check that Phonograph and Parsl are "
-            "the same versions there (labels.executor.worker_init, python)"
+            "the same versions there (executor.worker_init, python)"
         ) from error
     told = json.loads(future.result())
     if told["error"] == "bug":
@@ -150,7 +150,7 @@ class _Blocks:
         if len(missing) - self._forgiven >= LARGEST_FAILED_STARTS and not _any_runs(status):
             raise WorkerError(
                 f"{LARGEST_FAILED_STARTS} blocks ended before any of their workers started: "
-                f"{self._last_words(missing[-1])}; check labels.executor.worker_init, python and the shared folder"
+                f"{self._last_words(missing[-1])}; check executor.worker_init, python and the shared folder"
             )
         self._missing = len(missing)
         self._look_at_refusals(status[-1][1] if status and status[-1][0] not in submitted else None)

@@ -115,7 +115,7 @@ def _interchange_command(settings: ClusterSettings, ledger: Ledger, longest_s: f
     if (tie := shutil.which("setpriv")) is None:
         raise MissingEngineError(
             "setpriv is not on PATH, and without it blocks would outlive this process; install util-linux, or set "
-            "labels.executor.detach = true"
+            "executor.detach = true"
         )
     return [*session, tie, "--pdeathsig", "TERM", *interchange]
 
@@ -136,7 +136,7 @@ def own_folder(settings: ClusterSettings, beside: Path) -> Path:
     if not _PLAIN.fullmatch(str(folder)):
         raise ConfigurationError(
             f"job scripts cannot name the folder {str(folder)!r}: it may have letters, digits and . _ / + = , : @ ~ - "
-            "only; set labels.executor.folder to another one that this machine and the nodes share"
+            "only; set executor.folder to another one that this machine and the nodes share"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,9 +144,7 @@ def own_folder(settings: ClusterSettings, beside: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputFileError(
-            f"cannot write {folder}: {error.strerror}; choose another labels.executor.folder"
-        ) from error
+        raise InputFileError(f"cannot write {folder}: {error.strerror}; choose another executor.folder") from error
     return folder
 
 

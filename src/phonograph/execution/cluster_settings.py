@@ -58,7 +58,7 @@ class ClusterSettings:
     heartbeat_limit_s: int = option(30, "Silence after which a block, or this process, counts as dead, s.", minimum=3)
 
     def __post_init__(self) -> None:
-        check_options(self, "labels.executor")
+        check_options(self, "executor")
         for item in fields(self):
             value = getattr(self, item.name)
             for text in value if isinstance(value, tuple) else (value,):
@@ -67,28 +67,26 @@ class ClusterSettings:
         _check_options(self.scheduler_options)
         _check_lines(self.worker_init)
         if len(self.ports) != 2 or self.ports[0] >= self.ports[1]:
-            raise ConfigurationError(f"labels.executor.ports must be the first and the last port; got {self.ports}")
+            raise ConfigurationError(f"executor.ports must be the first and the last port; got {self.ports}")
         if not self.min_blocks <= self.max_blocks or not self.init_blocks <= self.max_blocks:
             raise ConfigurationError(
-                f"labels.executor.min_blocks and init_blocks must be at most max_blocks = {self.max_blocks}; "
+                f"executor.min_blocks and init_blocks must be at most max_blocks = {self.max_blocks}; "
                 f"got {self.min_blocks} and {self.init_blocks}"
             )
         if self.heartbeat_limit_s < 2 * self.heartbeat_s:
             raise ConfigurationError(
-                f"labels.executor.heartbeat_limit_s must be at least twice heartbeat_s = {self.heartbeat_s}; "
+                f"executor.heartbeat_limit_s must be at least twice heartbeat_s = {self.heartbeat_s}; "
                 f"got {self.heartbeat_limit_s}"
             )
         if self.walltime_s < 60:
-            raise ConfigurationError(f"labels.executor.walltime must be at least 00:01:00; got {self.walltime!r}")
+            raise ConfigurationError(f"executor.walltime must be at least 00:01:00; got {self.walltime!r}")
 
     @property
     def walltime_s(self) -> int:
         """Time limit of a block, s."""
         match = _WALLTIME.fullmatch(self.walltime)
         if match is None:
-            raise ConfigurationError(
-                f"labels.executor.walltime must look like 02:30:00 or 1-00:00:00; got {self.walltime!r}"
-            )
+            raise ConfigurationError(f"executor.walltime must look like 02:30:00 or 1-00:00:00; got {self.walltime!r}")
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         return ((24 * days + hours) * 60 + minutes) * 60 + seconds
 
@@ -102,12 +100,11 @@ class ClusterSettings:
         """
         if cores > self.cores_per_node:
             raise ConfigurationError(
-                f"a label needs {cores} cores and labels.executor.cores_per_node is {self.cores_per_node}; raise it"
+                f"a label needs {cores} cores and executor.cores_per_node is {self.cores_per_node}; raise it"
             )
         if self.memory_per_node_GB and memory_GB > self.memory_per_node_GB:
             raise ConfigurationError(
-                f"a label needs {memory_GB:g} GB and labels.executor.memory_per_node_GB is {self.memory_per_node_GB}; "
-                "raise it"
+                f"a label needs {memory_GB:g} GB and executor.memory_per_node_GB is {self.memory_per_node_GB}; raise it"
             )
         if self.workers_per_node:
             return self.workers_per_node
@@ -126,7 +123,7 @@ class ClusterSettings:
         drain = self.walltime_s // 60 * 60 - longest_label_s - END_S
         if drain < START_S:
             raise ConfigurationError(
-                f"labels.executor.walltime {self.walltime} leaves no time for a label of {longest_label_s:g} s (its "
+                f"executor.walltime {self.walltime} leaves no time for a label of {longest_label_s:g} s (its "
                 f"time limit and a margin); raise it above {longest_label_s + END_S + START_S:.0f} s, or lower "
                 "labels.timeout_s"
             )
@@ -143,7 +140,7 @@ END_S = 10.0
 def _check_plain(name: str, text: str) -> None:
     if not _PLAIN.fullmatch(text):
         raise ConfigurationError(
-            f"labels.executor.{name} may have letters, digits and . _ : / + = , - only, because it is written into job "
+            f"executor.{name} may have letters, digits and . _ : / + = , - only, because it is written into job "
             f"scripts; got {text!r}"
         )
 
@@ -152,15 +149,15 @@ def _check_options(options: tuple[str, ...]) -> None:
     for text in options:
         if not text.startswith("--"):
             raise ConfigurationError(
-                f"labels.executor.scheduler_options must be like '--gres=gpu:1', one option each; got {text!r}"
+                f"executor.scheduler_options must be like '--gres=gpu:1', one option each; got {text!r}"
             )
 
 
 def _check_lines(lines: tuple[str, ...]) -> None:
     for line in lines:
         if any(ord(letter) < 32 and letter != "\t" for letter in line):
-            raise ConfigurationError(f"labels.executor.worker_init must be one line of shell each; got {line!r}")
+            raise ConfigurationError(f"executor.worker_init must be one line of shell each; got {line!r}")
         if line.lstrip().startswith("#SBATCH"):
             raise ConfigurationError(
-                f"labels.executor.worker_init comes after the options of sbatch; put {line!r} into scheduler_options"
+                f"executor.worker_init comes after the options of sbatch; put {line!r} into scheduler_options"
             )

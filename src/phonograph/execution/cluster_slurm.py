@@ -32,11 +32,12 @@ LOOK_S = 0.5
 
 _STATES = {"PD": JobState.PENDING, "CF": JobState.PENDING, "S": JobState.HELD}
 _HINTS = {
-    "partition": "name a partition that `sinfo` lists in labels.executor.partition",
-    "account": "name an account of yours in labels.executor.account",
-    "qos": "name a quality of service of yours in labels.executor.qos",
-    "node configuration": "ask for less: labels.executor.cores_per_node, memory_per_node_GB, nodes_per_block",
-    "time limit": "lower labels.executor.walltime",
+    "partition": "name a partition that `sinfo` lists in executor.partition",
+    "account": "name an account of yours in executor.account",
+    "qos": "name a quality of service of yours in executor.qos",
+    "node configuration": "ask for less: executor.cores_per_node, memory_per_node_GB, nodes_per_block",
+    "time limit": "lower executor.walltime",
+    "configuration source": "there is no slurm.conf on this machine; run on the cluster's login node",
     "contact": "wait until `sinfo` answers here, and run again; what is finished is kept",
 }
 
@@ -143,8 +144,8 @@ def check_queue(settings: ClusterSettings) -> None:
     """
     if shutil.which("sbatch") is None:
         raise MissingEngineError(
-            "sbatch is not on this machine's PATH; run on the cluster's login node, or remove [labels.executor] to "
-            "label on this machine"
+            "sbatch is not on this machine's PATH; run on the cluster's login node, or remove the executor table to "
+            "work on this machine"
         )
     block = [
         f"--nodes={settings.nodes_per_block}",
@@ -156,8 +157,10 @@ def check_queue(settings: ClusterSettings) -> None:
     code, _, answer = ask(["sbatch", "--test-only", *block, *_own_options(settings), "--wrap=true"], ANSWER_S)
     if code:
         reason = one_line(answer.replace("sbatch: error: ", "").replace("allocation failure: ", ""))
-        hint = next((hint for word, hint in _HINTS.items() if word in reason.lower()), "see [labels.executor]")
-        raise ConfigurationError(f"Slurm takes no block of labels.executor: {reason or f'exit code {code}'}; {hint}")
+        reason = reason.rpartition("fatal: ")[2]
+        hint = next((hint for word, hint in _HINTS.items() if word in reason.lower()), "see the executor table")
+        told = reason or f"exit code {code}"
+        raise ConfigurationError(f"Slurm takes no block as the executor table asks for: {told}; {hint}")
 
 
 def cancel_blocks(label: str) -> None:

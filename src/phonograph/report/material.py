@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -131,6 +131,16 @@ class ReportMaterial:
         if self.phonons is not None:
             return self.phonons.supercell
         return self.explanations[0].crystal if self.explanations else self.crystal
+
+    @cached_property
+    def first_sites(self) -> Crystal | None:
+        """The equilibrium sites of the first configuration whose displacements are known, where nothing else is."""
+        for configurations in self.sets:
+            shifts = configurations.displacements_A[: configurations.offsets[1]]
+            if np.isfinite(shifts).all():
+                crystal = configurations.crystal(0)
+                return replace(crystal, positions_A=crystal.positions_A - shifts, title="")
+        return None
 
 
 def displacements(configurations: Configurations) -> FloatArray:

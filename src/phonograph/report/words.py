@@ -14,6 +14,11 @@ PROPERTY_NAMES = {
     "band_gap_eV": "band gap",
     "vbm_eV": "valence-band maximum",
     "cbm_eV": "conduction-band minimum",
+    "vbm_mean_eV": "mean energy of the valence-band top",
+    "cbm_mean_eV": "mean energy of the conduction-band bottom",
+    "direct_gap_eV": "direct band gap",
+    "fermi_level_eV": "Fermi level",
+    "total_magnetic_moment_muB": "total magnetic moment",
     "hydrostatic_stress_GPa": "hydrostatic stress",
 }
 """Words for the properties of :data:`phonograph.types.PROPERTY_UNITS`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import numpy as np
@@ -19,14 +20,14 @@ TITLE = "Structure"
 
 def structure(material: ReportMaterial) -> Section:
     """Return the section with the crystal, its supercell and one displaced example of each set."""
-    crystal = material.reference
+    crystal = material.reference or material.first_sites
     if crystal is None:
         sentence = "No reference crystal: the displaced structures were brought without their equilibrium sites."
         return Section(key="structure", title=TITLE, lead=sentence)
     views = [View("equilibrium sites", crystal.positions_A), *_examples(material, crystal)]
     scene = crystal_scene(crystal, views)
     picture = panel("structure", still(scene, f"Drawing of {crystal.formula}"), _controls(views))
-    facts = tag("div", _species(crystal), _facts(material))
+    facts = tag("div", _species(crystal), _facts(material, crystal))
     caption = (
         "Atoms at a third of their covalent radius; sticks join atoms nearer than 1.15 times the sum of their "
         "covalent radii at the equilibrium sites. The buttons show the first configuration of each set that "
@@ -38,6 +39,12 @@ def structure(material: ReportMaterial) -> Section:
 
 def _lead(material: ReportMaterial, crystal: Crystal) -> Markup:
     small = material.crystal or crystal
+    if material.reference is None:
+        return join(
+            "The equilibrium sites of the first configuration, ",
+            formula_markup(small.formula),
+            f" with {plural(len(small), 'atom')}; the sets hold {plural(_compositions(material), 'composition')}.",
+        )
     start = join(formula_markup(small.formula), f" with {plural(len(small), 'atom')} in the cell of the input")
     if material.phonons is None:
         return join(start, ".")
@@ -46,6 +53,15 @@ def _lead(material: ReportMaterial, crystal: Crystal) -> Markup:
         f"; everything below refers to the {_cells(material)} supercell of {len(crystal)} atoms",
         _symmetry(small),
     )
+
+
+def _compositions(material: ReportMaterial) -> int:
+    """Return how many different formulas the sets hold."""
+    found = set()
+    for item in material.sets:
+        for start, end in itertools.pairwise(item.offsets):
+            found.add(np.bincount(item.numbers[start:end]).tobytes())
+    return len(found)
 
 
 def _symmetry(crystal: Crystal) -> Markup:
@@ -102,9 +118,8 @@ def _species(crystal: Crystal) -> Markup:
     return tag("div", keys, class_="legend")
 
 
-def _facts(material: ReportMaterial) -> Markup:
-    crystal = material.crystal or material.reference
-    assert crystal is not None
+def _facts(material: ReportMaterial, crystal: Crystal) -> Markup:
+    crystal = material.crystal or crystal
     lengths, angles = lattice_parameters(crystal)
     rows: list[list[Content]] = [["formula", formula_markup(crystal.formula)]]
     symbol = space_group(crystal)
