@@ -47,6 +47,7 @@ def test_without_shuffling_disk_and_memory_are_the_same_bits(graphs, values, spl
     assert (large.inputs, large.scaling, large.unit, large.train_range) == (
         (whole.inputs, whole.scaling, whole.unit, whole.train_range)
     )
+    assert large.domain == whole.domain
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_and_reads_each_shard_once(shards):

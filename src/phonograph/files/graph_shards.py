@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,6 +158,15 @@ class GraphShards:
     def elements(self, rows: IntArray) -> tuple[int, ...]:
         """Return the atomic numbers in the graphs at ``rows``, ascending."""
         return tuple(sorted({z for kind in np.unique(self.element_set[rows]) for z in self.element_sets[kind]}))
+
+    def parts(self, rows: IntArray) -> Iterator[GraphSet]:
+        """Yield the graphs at ``rows``, those of one shard at a time."""
+        starts = np.concatenate([[0], np.cumsum(self.counts)])
+        wanted = np.sort(rows)
+        for shard in range(len(self.counts)):
+            low, high = np.searchsorted(wanted, starts[shard : shard + 2])
+            if high > low:
+                yield self.load(shard).select((wanted[low:high] - starts[shard]).tolist())
 
     def source(self, rows: IntArray, scaling: InputScaling, dtype: torch.dtype, device: torch.device) -> ShardSource:
         """Return the graphs at ``rows`` as a source of batches."""

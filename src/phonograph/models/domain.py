@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,26 +34,40 @@ class Outside:
     density: BoolArray
 
 
-def training_domain(graphs: GraphSet) -> TrainingDomain:
+def training_domain(graphs: GraphSet, elements: Sequence[int] = ()) -> TrainingDomain:
     """Record what the crystals in ``graphs`` are like; pass those of the *training* split only.
 
     Parameters
     ----------
     graphs
         Training graphs, at least one.
+    elements
+        Atomic numbers to record, ascending, all that are in the graphs among them; empty: those in the graphs.
     """
-    elements = np.unique(graphs.numbers)
-    fractions = _fractions(graphs, elements)
+    known = np.array(elements or np.unique(graphs.numbers))
+    fractions = _fractions(graphs, known)
     neighbours = _neighbours(graphs)
-    shortest = np.full(_pairs(len(elements)), graphs.spec.cutoff_A)
-    np.minimum.at(shortest, _pair_of_edges(graphs, elements), graphs.distance_A)
+    shortest = np.full(_pairs(len(known)), graphs.spec.cutoff_A)
+    np.minimum.at(shortest, _pair_of_edges(graphs, known), graphs.distance_A)
     return TrainingDomain(
-        elements=tuple(elements.tolist()),
+        elements=tuple(known.tolist()),
         fraction_min=tuple(fractions.min(axis=0).tolist()),
         fraction_max=tuple(fractions.max(axis=0).tolist()),
         neighbours_min=float(neighbours.min()),
         neighbours_max=float(neighbours.max()),
         shortest_A=tuple(shortest.tolist()),
+    )
+
+
+def widest(one: TrainingDomain, other: TrainingDomain) -> TrainingDomain:
+    """Return the domain of the crystals of two domains of the same elements."""
+    return TrainingDomain(
+        elements=one.elements,
+        fraction_min=tuple(map(min, one.fraction_min, other.fraction_min)),
+        fraction_max=tuple(map(max, one.fraction_max, other.fraction_max)),
+        neighbours_min=min(one.neighbours_min, other.neighbours_min),
+        neighbours_max=max(one.neighbours_max, other.neighbours_max),
+        shortest_A=tuple(map(min, one.shortest_A, other.shortest_A)),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phonograph.errors import DataError
+from phonograph.models.domain import training_domain, widest
 from phonograph.training.data import Data, input_scaling, target_scaling
 from phonograph.training.prepare import Task, describe_fit, device_of, finish
 from phonograph.training.settings import TrainingSettings
@@ -23,6 +26,7 @@ from phonograph.types import (
     IntArray,
     Progress,
     Split,
+    TrainingDomain,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +87,10 @@ class LargeSet(Protocol):
         """Return the atomic numbers in the graphs at ``rows``."""
         ...
 
+    def parts(self, rows: IntArray) -> Iterable[GraphSet]:
+        """Yield the graphs at ``rows``, some at a time, in any order."""
+        ...
+
     def source(self, rows: IntArray, scaling: InputScaling, dtype: torch.dtype, device: torch.device) -> GraphSource:
         """Return the graphs at ``rows`` as a source of batches."""
         ...
@@ -104,8 +112,8 @@ def fit_large(
     """Do what :func:`phonograph.training.fit` does with a set on disk; memory holds two shards and the index.
 
     The loop is the same.  The order of an epoch goes through the shards in a random order and through each of them in
-    a random order, so that every shard is read once (and once more for validation).  Without shuffling the network is
-    that of :func:`fit` bit for bit.
+    a random order, so that every shard is read once (and once more for validation; once before the first epoch, to
+    record what the training crystals are like).  Without shuffling the network is that of :func:`fit` bit for bit.
 
     Parameters
     ----------
@@ -137,6 +145,7 @@ def fit_large(
         units=(graphs.units[graphs.targets.index(target)],),
         described=describe_fit(model, settings, [target], seed),
         fingerprint=_fingerprint(graphs, rows, data),
+        domain=_domain(graphs, rows[: data.n_train]),
     )
     from phonograph.training.engines import DTYPES
     from phonograph.training.stack import train_tasks
@@ -174,6 +183,11 @@ def _select(graphs: LargeSet, split: Split, target: str) -> tuple[Data, IntArray
     rows = np.concatenate(chosen)
     outline = _outline(graphs, chosen[0])
     return Data(outline, values[rows], len(chosen[0]), tuple(warnings)), rows
+
+
+def _domain(graphs: LargeSet, rows: IntArray) -> TrainingDomain:
+    elements = graphs.elements(rows)
+    return functools.reduce(widest, (training_domain(part, elements) for part in graphs.parts(rows)))
 
 
 def _fingerprint(graphs: LargeSet, rows: IntArray, data: Data) -> str:
