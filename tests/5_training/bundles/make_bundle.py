@@ -31,17 +31,25 @@ def structures() -> pg.Configurations:
 
 
 def main(folder: Path) -> None:
-    """Train a small network with the paper's inputs and one with the default ones; write bundles and predictions."""
-    made = structures()
-    graphs = pg.build_graphs(made, pg.GraphSpec(cutoff_A=5.0))
+    """Train small networks with each law of the edges and one of two targets; write bundles and predictions."""
+    graphs = pg.build_graphs(structures(), pg.GraphSpec(cutoff_A=5.0))
     owner = np.repeat(np.arange(len(graphs)), np.diff(graphs.edge_offsets))
     values = np.bincount(owner, np.cos(graphs.distance_A), len(graphs))
     split = pg.make_split(graphs.sample_ids, graphs.groups, seed=1)
-    expected = {}
-    for name, output, law in (("paper", "sigmoid", "minmax"), ("default", "linear", "cosine")):
+    made = {}
+    for name, output, law in (
+        ("paper", "sigmoid", "minmax"),
+        ("default", "linear", "cosine"),
+        ("radial", "linear", "radial"),
+    ):
         model = pg.GraphConvNet(convolutions=2, hidden_channels=8, output=output, dropout=0.1)
         settings = pg.TrainingSettings(epochs=4, batch_size=8, edge_law=law)
-        fitted = pg.fit(graphs, values, split, model, settings, target="band_gap_eV", trained_on="stored", seed=3)
+        made[name] = pg.fit(graphs, values, split, model, settings, target="band_gap_eV", trained_on="stored", seed=3)
+    both = np.stack([values, values**2], axis=1)
+    targets = ("band_gap_eV", "vbm_eV")
+    made["joint"] = pg.fit_joint(graphs, both, split, model, settings, targets=targets, units=("eV", "eV"), seed=3)[1]
+    expected = {}
+    for name, fitted in made.items():
         pg.save_bundle(fitted, folder / name)
         expected[name] = [value.hex() for value in pg.predict(fitted, graphs).tolist()]
     (folder / "predictions.json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
