@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,12 +11,14 @@ import pytest
 from phonograph.errors import ConfigurationError, DataError
 from phonograph.evaluation import Soap, cross_test, fit_references, skills_over
 from phonograph.evaluation.descriptors import Descriptors, composition_and_volume, mean_square_displacement, soap
+from phonograph.evaluation.intervals import NAMES, intervals
+from phonograph.evaluation.intervals import Tested as Judged
 from phonograph.evaluation.references import describe, fit_reference, kernel_ridge, linear_ridge, squared_distances
-from phonograph.evaluation.skill import BEST_TRIVIAL, skill_verdicts
+from phonograph.evaluation.skill import BEST_TRIVIAL, skill_against, skill_verdicts
 from phonograph.files.results import load_evaluation, save_evaluation
 from phonograph.streams import stream
 from phonograph.testing import cubic_antiperovskite, displaced
-from phonograph.types import REFERENCES, Configurations, Crystal, LabelColumn, Metric
+from phonograph.types import REFERENCES, Configurations, Crystal, LabelColumn, Metric, Predictions, Skill
 
 SETS = {"phonon": 0.10, "random": 0.18}
 TRIVIAL = ("composition-volume", "mean-square-displacement")
@@ -202,7 +204,23 @@ def test_judged_like_the_networks(world, sets, tmp_path):
         assert keys(line for line in evaluation.metrics if line.model == name) == of_networks
     # The table of the networks is what it was without references.
     assert repr(evaluation.summary) == repr(networks.summary)
-    assert repr(evaluation.intervals) == repr(networks.intervals)
+    own_intervals = [line for line in evaluation.intervals if line.metric in NAMES]
+    for line, alone in zip(own_intervals, networks.intervals, strict=True):
+        found, expected = asdict(line), asdict(alone)
+        numbers = [name for name, value in expected.items() if isinstance(value, float)]
+        assert [found.pop(name) for name in numbers] == pytest.approx([expected.pop(n) for n in numbers], nan_ok=True)
+        assert found == expected
+    for line in evaluation.intervals:
+        if line.metric.startswith("skill:"):
+            assert line.metric in map(skill_against, (*REFERENCES[1:], BEST_TRIVIAL))
+            where = (line.target, line.trained_on, line.tested_on, line.split, line.scope)
+            (skill,) = (
+                s
+                for s in evaluation.skills
+                if (s.target, s.trained_on, s.tested_on, s.split, s.scope) == where
+                and skill_against(s.reference) == line.metric
+            )
+            assert (line.value, line.models) == (pytest.approx(skill.skill), skill.models)
     lines = {(m.model, m.trained_on, m.tested_on, m.split, m.seed, m.scope): m.mae for m in evaluation.metrics}
     for skill in evaluation.skills:
         if (skill.split, skill.scope, skill.reference) != ("test", "all", "soap-krr"):
@@ -262,9 +280,48 @@ def test_skill_by_hand_and_its_verdict():
     assert skills["soap-krr"].skill == pytest.approx((-0.5 - 0.25) / 2)
     (sentence,) = skill_verdicts(tuple(skills.values()))
     assert sentence.startswith(
-        "gap: networks trained on 'a' are not good on the test part of 'b': soap-krr has MAE 0.03"
+        "gap: networks trained on 'a' cannot be called good on the test part of 'b': soap-krr has MAE 0.03"
     )
     assert "composition" not in sentence
+
+
+def test_errors_are_compared_pair_by_pair():
+    """Reference errors 10 % above those of the network on every sample: certain, however much samples differ."""
+    samples = tuple(f"s{place}" for place in range(60))
+    truth = np.zeros(60)
+    errors = np.random.default_rng(3).lognormal(sigma=1.5, size=60)
+    shuffled = np.random.default_rng(4).permutation(1.1 * errors)
+
+    def lines(other, seeds=1):
+        tested = [
+            Judged(
+                predictions=Predictions(
+                    target="gap", unit="eV", model=f"net-{seed}", trained_on="a", tested_on="a", split="test",
+                    seed=seed, sample_ids=samples, truth=truth, prediction=errors,
+                ),
+                train_range=(-1.0, 1.0), mean=5.0, rest=0, references={"soap-krr": other},
+            )
+            for seed in range(seeds)
+        ]  # fmt: skip
+        found = intervals(tested, dict(zip(samples, samples, strict=True)), ["all"])
+        return {line.metric: line for line in found}
+
+    paired, unpaired = lines(1.1 * errors)["skill:soap-krr"], lines(shuffled)["skill:soap-krr"]
+    assert (paired.value, unpaired.value) == (pytest.approx(1 - 1 / 1.1), pytest.approx(1 - 1 / 1.1))
+    assert (paired.low, paired.high) == (pytest.approx(paired.value), pytest.approx(paired.value))
+    assert unpaired.low < 0 < unpaired.high
+    assert set(lines(errors)) == {*NAMES, "skill:soap-krr"}, "no trivial reference but the mean: no best of them"
+
+    def verdict(interval):
+        skill = Skill(
+            target="gap", unit="eV", trained_on="a", tested_on="a", split="test", scope="all", reference="soap-krr",
+            models=1, mae=1.0, reference_mae=1.1, skill=interval.value, skill_sd=np.nan,
+        )  # fmt: skip
+        return skill_verdicts([skill], intervals=[interval])
+
+    assert verdict(paired) == ()
+    (sentence,) = verdict(unpaired)
+    assert f"(skill 0.09, 95 % interval {unpaired.low:.2f} to {unpaired.high:.2f} over samples)" in sentence
 
 
 def test_mistakes_in_one_sentence(world, sets, monkeypatch):

@@ -108,6 +108,10 @@ def test_merging_keeps_what_is_still_true(world, judged: Evaluation) -> None:
     merged = merge_evaluations(parts)
     assert of(merged, trained_on="phonon", tested_on="phonon", split="test", metric="mae", scope="all") == []
     assert len(merged.summary) > 0
+    lost = [text for text in merged.warnings if "have no interval" in text]
+    assert len(lost) == 1
+    assert lost[0].startswith(f"{len({(i.trained_on, i.tested_on, i.split, i.scope) for i in parts[0].intervals})} ")
+    assert not any("have no interval" in text for text in same.warnings)
 
 
 def test_paper_filter_has_intervals_in_range_only(world) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -147,27 +147,36 @@ def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
                 f"{metric.tested_on!r} ({metric.split}, {metric.scope}); evaluate with the same labels"
             )
     predictions = {(p.model, *_key(p)): p for evaluation in evaluations for p in evaluation.predictions}
+    certain, spread = _joined_intervals(evaluations)
+    warnings = list(dict.fromkeys(w for evaluation in evaluations for w in evaluation.warnings))
+    if spread:
+        warnings.append(
+            f"{spread} lines of the joined table have no interval, because their networks were judged in different "
+            "evaluations; judge them in one call"
+        )
     return Evaluation(
         metrics=tuple(metrics.values()),
         predictions=tuple(predictions.values()),
         summary=summarise(tuple(metrics.values())),
         skills=skills_over(tuple(metrics.values())),
-        intervals=_joined_intervals(evaluations),
-        warnings=tuple(dict.fromkeys(w for evaluation in evaluations for w in evaluation.warnings)),
+        intervals=certain,
+        warnings=tuple(warnings),
         origin=evaluations[0].origin if evaluations else Origin(room="evaluation"),
     )
 
 
-def _joined_intervals(evaluations: Sequence[Evaluation]) -> tuple[MetricInterval, ...]:
+def _joined_intervals(evaluations: Sequence[Evaluation]) -> tuple[tuple[MetricInterval, ...], int]:
     """Return the intervals of lines that stand in one evaluation only, or are the same in all that have them.
 
-    A line whose networks are spread over evaluations has no interval: judge them together for one.
+    A line whose networks are spread over evaluations has no interval; the second result counts such lines.
     """
     found: dict[tuple[str, ...], list[MetricInterval]] = {}
     for item in (item for evaluation in evaluations for item in evaluation.intervals):
         key = (item.target, item.trained_on, item.tested_on, item.split, item.scope, item.metric)
         found.setdefault(key, []).append(item)
-    return tuple(items[0] for items in found.values() if len({repr(item) for item in items}) == 1)
+    same = {key: len({repr(item) for item in items}) == 1 for key, items in found.items()}
+    kept = tuple(items[0] for key, items in found.items() if same[key])
+    return kept, len({key[:-1] for key in found if not same[key]})
 
 
 def _key(line: Metric | Predictions) -> tuple[object, ...]:
@@ -227,6 +236,7 @@ def _judge(
     metrics: list[Metric] = []
     predictions: list[Predictions] = []
     tested: list[Tested] = []
+    references: dict[tuple[object, ...], list[Predictions]] = {}
     index = _Index.of(collections)
     for done, fitted in enumerate(fits):
         mean = training_mean(fitted, labels)
@@ -245,8 +255,10 @@ def _judge(
                 metrics += kept
                 if any(line.model == fitted.name for line in kept):
                     predictions.append(found)
-                    if isinstance(fitted, Fitted):  # references are no networks of the line
+                    if isinstance(fitted, Fitted):
                         tested.append(_tested(found, fitted, mean, collection, part))
+                    else:
+                        references.setdefault(_key(found), []).append(found)
         if progress:
             progress("judging models", done + 1, len(fits))
     sentences = (*notes.sentences(), *(paper.sentences() if paper else ()))
@@ -255,13 +267,20 @@ def _judge(
         "collections": list(collections),
         "paper_filter": paper is not None,
     }
-    return _assemble(metrics, predictions, sentences, settings, tested, index.groups)
+    paired = [_beside(item, references.get(_key(item.predictions), ())) for item in tested]
+    return _assemble(metrics, predictions, sentences, settings, paired, index.groups)
 
 
 def _tested(found: Predictions, fitted: Fitted, mean: float, collection: Collection, part: str) -> Tested:
     split = _split_of(collection, fitted, found.tested_on)
     rest = sum(len(getattr(split, other)) for other in PARTS if other != part)
     return Tested(predictions=found, train_range=fitted.train_range, mean=mean, rest=rest)
+
+
+def _beside(item: Tested, references: Sequence[Predictions]) -> Tested:
+    """Return a network's test with what the references of its split predict for the same samples."""
+    ids = item.predictions.sample_ids
+    return replace(item, references={p.model: p.prediction for p in references if p.sample_ids == ids})
 
 
 def _assemble(
@@ -283,7 +302,7 @@ def _assemble(
         summary=summary,
         skills=compared,
         intervals=certain,
-        warnings=(*sentences, *verdicts(summary, scope, certain), *skill_verdicts(compared, scope)),
+        warnings=(*sentences, *verdicts(summary, scope, certain), *skill_verdicts(compared, scope, certain)),
         origin=Origin(
             room="evaluation", settings=settings, versions={name: version(name) for name in ("numpy", "torch")}
         ),

@@ -8,10 +8,18 @@ import numpy as np
 
 from phonograph.evaluation.scoring import baseline_key
 from phonograph.evaluation.summary import mean_and_spread
-from phonograph.types import REFERENCES, TRIVIAL_REFERENCES, Metric, Skill
+from phonograph.types import REFERENCES, TRIVIAL_REFERENCES, Metric, MetricInterval, Skill
 
 BEST_TRIVIAL = "best-trivial"
 """Of the trivial references the one with the lowest error on the very samples: the hardest to beat."""
+
+
+OVER = ("samples", "seeds")
+
+
+def skill_against(reference: str) -> str:
+    """Return the name of the skill against a reference in the table of intervals: ``"skill:soap-krr"``."""
+    return f"skill:{reference}"
 
 
 def skills_over(metrics: Sequence[Metric]) -> tuple[Skill, ...]:
@@ -68,20 +76,39 @@ def _skills(
         )
 
 
-def skill_verdicts(skills: Sequence[Skill], scope: str = "all") -> tuple[str, ...]:
+def skill_verdicts(
+    skills: Sequence[Skill], scope: str = "all", intervals: Sequence[MetricInterval] = ()
+) -> tuple[str, ...]:
     """Return one sentence per test in which the networks do not beat every reference other than the mean.
 
-    A network is called good only where its mean skill is above zero against all of them.
+    A network is called good only where its mean skill is above zero against all of them, with its whole 95 % interval
+    over groups of samples and, for several networks, over seeds; errors are compared pair by pair.
     """
-    groups: dict[tuple[str, str, str], list[Skill]] = {}
-    for skill in skills:
-        if skill.split == "test" and skill.scope == scope and skill.reference in REFERENCES[1:] and skill.skill <= 0:
-            groups.setdefault((skill.target, skill.trained_on, skill.tested_on), []).append(skill)
+    certain = {(i.target, i.trained_on, i.tested_on, i.split, i.scope, i.metric): i for i in intervals}
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for s in skills:
+        if s.split != "test" or s.scope != scope or s.reference not in REFERENCES[1:]:
+            continue
+        place = (s.target, s.trained_on, s.tested_on, s.split, s.scope, skill_against(s.reference))
+        if words := _lost(s, certain.get(place)):
+            groups.setdefault((s.target, s.trained_on, s.tested_on), []).append(words)
     return tuple(
-        f"{target}: networks trained on {trained_on!r} are not good on the test part of {tested_on!r}: "
-        + ", ".join(
-            f"{s.reference} has MAE {s.reference_mae:.4g} {s.unit}, they have {s.mae:.4g} (skill {s.skill:.2f})"
-            for s in lost
-        )
+        f"{target}: networks trained on {trained_on!r} cannot be called good on the test part of {tested_on!r}: "
+        + "; ".join(lost)
         for (target, trained_on, tested_on), lost in groups.items()
+    )
+
+
+def _lost(skill: Skill, interval: MetricInterval | None) -> str:
+    """Return in what a reference is not beaten, or nothing."""
+    bounds = [] if interval is None else [(interval.low, interval.high), (interval.seed_low, interval.seed_high)]
+    known = [
+        f"{low:.2f} to {high:.2f} over {over}" for (low, high), over in zip(bounds, OVER, strict=False) if low <= 0
+    ]
+    if skill.skill > 0 and not known:
+        return ""
+    certainty = f", 95 % interval {' and '.join(known)}" if known else ""
+    return (
+        f"{skill.reference} has MAE {skill.reference_mae:.4g} {skill.unit}, they have {skill.mae:.4g} (skill "
+        f"{skill.skill:.2f}{certainty})"
     )
