@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,38 @@ ROOT = Path(__file__).resolve().parent.parent
 def repository() -> Path:
     """The root of the checkout."""
     return ROOT
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a Python script that imports from this checkout and its own folder; ended when the test is over.
+
+    ``started(script, *arguments, environment={})`` returns the process; its output and messages are pipes.
+    """
+    running: list[subprocess.Popen[str]] = []
+
+    def start(script: Path, *arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        paths = os.pathsep.join([str(ROOT / "src"), str(script.parent)])
+        process = subprocess.Popen(
+            [sys.executable, str(script), *map(str, arguments)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            # Asked first: what holds blocks of a cluster gives them back.
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,25 +24,6 @@ def toy_log(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def driver() -> Callable[..., subprocess.Popen[str]]:
-    """Start a real labelling process: ``driver(store, n, engine, seconds, ...)``; killed at the end of the test."""
-    started: list[subprocess.Popen[str]] = []
-    source = Path(__file__).resolve().parents[2] / "src"
-
-    def start(*arguments: object) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), str(TOYS)])}
-        process = subprocess.Popen(
-            [sys.executable, str(TOYS / "label_driver.py"), *map(str, arguments)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+def driver(started) -> Callable[..., subprocess.Popen[str]]:
+    """Start a real labelling process: ``driver(store, n, engine, seconds, ...)``."""
+    return partial(started, TOYS / "label_driver.py")

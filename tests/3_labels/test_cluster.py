@@ -42,32 +42,14 @@ def queue(slurm):
 
 
 @pytest.fixture
-def cluster_driver(toy_log):
-    """Start a labelling process, on a cluster where settings are given; killed at the end of the test."""
-    started = []
+def cluster_driver(started, toy_log):
+    """Start a labelling process, on a cluster where settings are given."""
 
     def start(store, n, seconds, settings, *, toy="Toy", timeout_s=20.0, environment=()):
         arguments = (store, n, seconds, toy, timeout_s, json.dumps(settings))
-        paths = [str(Path(__file__).resolve().parents[2] / "src"), str(TOYS)]
-        process = subprocess.Popen(
-            [sys.executable, TOYS / "cluster_driver.py", *map(str, arguments)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), **dict(environment)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+        return started(TOYS / "cluster_driver.py", *arguments, environment=dict(environment))
 
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        process.communicate()
+    return start
 
 
 def done(process, labels: int) -> None:

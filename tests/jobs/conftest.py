@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,25 +25,6 @@ def log(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def driver():
-    """Start a real driver: ``driver(table, n, seconds, kind, ...)``; killed at the end of the test."""
-    started = []
-    source = Path(__file__).resolve().parents[2] / "src"
-
-    def start(*arguments: object) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(source), str(TOYS)])}
-        process = subprocess.Popen(
-            [sys.executable, str(TOYS / "job_driver.py"), *map(str, arguments)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+def driver(started) -> Callable[..., subprocess.Popen[str]]:
+    """Start a real driver: ``driver(table, n, seconds, kind, ...)``."""
+    return partial(started, TOYS / "job_driver.py")
