@@ -348,9 +348,9 @@ def test_how_many_labels_fit():
     assert settings.workers(1, 4.0) == 16
     assert settings.workers(12, 4.0) == 2
     assert settings.workers(1, 0.0) == 32
-    with pytest.raises(ConfigurationError, match=r"needs 64 cores and labels\.executor\.cores_per_node is 32"):
+    with pytest.raises(ConfigurationError, match=r"needs 64 cores and executor\.cores_per_node is 32"):
         settings.workers(64, 1.0)
-    with pytest.raises(ConfigurationError, match=r"needs 100 GB and labels\.executor\.memory_per_node_GB is 64"):
+    with pytest.raises(ConfigurationError, match=r"needs 100 GB and executor\.memory_per_node_GB is 64"):
         settings.workers(1, 100.0)
     assert ClusterSettings(cores_per_node=32, workers_per_node=3).workers(1, 0.5) == 3
     assert settings.drain_s(600.0) == 26 * 3600 - 610
@@ -362,7 +362,7 @@ def test_how_many_labels_fit():
 def test_a_folder_that_a_job_script_cannot_name(tmp_path):
     store = tmp_path / "a folder; with $(things)" / "s.sqlite"
     executor = ParslExecutor(settings=ClusterSettings(cores_per_node=1, scheduler="local"))
-    with pytest.raises(ConfigurationError, match=r"set labels\.executor\.folder to another one"):
+    with pytest.raises(ConfigurationError, match=r"set executor\.folder to another one"):
         label([copper(1)], [EmtLabeller()], store, executor=executor)
 
 
