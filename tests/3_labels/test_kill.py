@@ -68,7 +68,7 @@ def attempts_per_label(store: Path) -> list[int]:
 @pytest.mark.slow
 def test_kill_minus_nine_of_the_driver(driver, tmp_path, toy_log):
     """Kill a real driver at random moments, finish, and compare with a run that nobody disturbed."""
-    labels, kills, seconds = 120, 10, 0.05
+    labels, kills, seconds = 160, 20, 0.05
     moments = random.Random(7)
     store = tmp_path / "killed.sqlite"
     known: set[tuple[bytes, str]] = set()

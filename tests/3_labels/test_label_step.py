@@ -134,3 +134,15 @@ def test_labels_do_not_depend_on_where_the_command_is_given(project, monkeypatch
     make(project)
     monkeypatch.chdir(project / "run")
     assert make(project) == "labels: unchanged"
+
+
+@pytest.mark.slow
+def test_the_cluster_is_chosen_in_the_configuration_and_the_table_is_the_same(project: Path) -> None:
+    """Only ``[labels.executor]`` is added: blocks of Parsl compute the same table to the last byte."""
+    make(project)
+    table = (room(project) / "labels.csv").read_bytes()
+    text = (project / "emt.toml").read_text()
+    (project / "cluster.toml").write_text(text + "[labels.executor]\nscheduler = 'local'\ncores_per_node = 2\n")
+    run(project / "cluster.toml", project / "elsewhere", upto="labels")
+    assert list(project.rglob("*.blocks")), "no folder of job scripts: the labels were computed by local processes"
+    assert (project / "elsewhere" / "3_labels" / "labels.csv").read_bytes() == table
