@@ -169,6 +169,24 @@ def test_laws_and_labels_needed(found: LearningCurve) -> None:
     assert max(b.size for b in found.bands) <= 400 * (1 + 1e-9)
 
 
+def test_no_factor_compares_errors_of_different_samples() -> None:
+    """Planted: equal networks; the reference knows a narrow range of labels, where its errors are ten times smaller."""
+    rows, predictions, groups = world(1.0)
+    narrow = [
+        replace(
+            p,
+            train_range=(0.75, 0.85) if p.trained_on == "thermal" else (0.0, 2.0),
+            prediction=p.truth + (p.prediction - p.truth) * np.where(np.abs(p.truth - 0.8) < 0.05, 0.1, 1.0),
+        )
+        for p in predictions
+    ]
+    rows = [row_of(item, scope) for item in narrow for scope in ("all", "in_range", "out_of_range")]
+    curve = learning_curve(rows, narrow, groups)
+    assert {f.scope for f in curve.fits} == {"all", "in_range"}
+    assert {(f.tested_on, f.scope) for f in curve.factors} == {(test, "all") for test in TESTS}
+    assert all(f.low < 1 < f.high for f in curve.factors)
+
+
 def test_the_reference_is_named(found: LearningCurve) -> None:
     rows, predictions, groups = world(0.6)
     turned = learning_curve(rows, predictions, groups, reference="random")

@@ -74,7 +74,8 @@ def learning_curve(
     LearningCurve
         ``points``: mean over seeds with the interval of the corrected t (test parts of different seeds share samples).
         ``fits``, ``bands``: the power law of every curve with three sizes or more.  ``differences``: paired, corrected
-        for their number.  ``factors``: how many times fewer labels.  ``verdicts``: sentences, at the largest size.
+        for their number.  ``factors``: how many times fewer labels, scope ``all``.  ``verdicts``: sentences,
+        at the largest size.
 
     Raises
     ------
@@ -262,10 +263,13 @@ def _bands(key: Key, fit: PowerLawFit, unit: str) -> Iterator[CurveBand]:
 
 
 def _factors(laws: Mapping[Key, PowerLawFit], reference: str, units: Mapping[str, str]) -> Iterator[LabelFactor]:
-    """Compare every collection with the reference at the largest size that both were fitted to."""
+    """Compare every collection with the reference at the largest size that both were fitted to, over all test labels.
+
+    Laws of labels in range have no factor: each collection has a range of its own, and so other test samples.
+    """
     for (target, ours, tested_on, scope), fit in laws.items():
         base = laws.get((target, reference, tested_on, scope))
-        if ours == reference or base is None:
+        if scope != "all" or ours == reference or base is None:
             continue
         size = min(float(fit.sizes.max()), float(base.sizes.max()))
         factor, mae, bound, censored = label_factor(fit, base, size)

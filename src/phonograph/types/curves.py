@@ -247,7 +247,8 @@ class LabelFactor:
 
     ``mae`` is M*, the error of ``base`` at ``base_size`` labels by its power law.  ``bound`` is empty, or
     ``"at least"`` or ``"at most"`` where ``ours`` reaches M* outside the sizes that its law may be asked about.
-    ``censored`` is the share of bootstrap draws for which that is so.
+    ``censored`` is the share of bootstrap draws for which that is so.  ``scope`` is ``all``: both collections are
+    judged on the same test samples.
     """
 
     target: str
