@@ -207,7 +207,7 @@ def _fit(sizes: FloatArray, logs: FloatArray, free: bool) -> FloatArray:
 
 
 def _curve(x: FloatArray, b: FloatArray, share: FloatArray) -> FloatArray:
-    """Return s·e^(−b·x) + 1 − s with x = ln(N/n): the law over its value at the smallest size n, shape (rows, sizes)."""
+    """Return s·e^(−b·x) + 1 − s with x = ln(N/n): the law over its value at the smallest n, shape (rows, sizes)."""
     return share[:, None] * np.exp(-b[:, None] * x) + (1.0 - share[:, None])
 
 
