@@ -217,6 +217,23 @@ def test_candidates_are_chosen_by_validation_alone() -> None:
     assert {r.candidate for r in choose([*undefined, *bad]) if r.chosen} == {"b"}
 
 
+def test_a_difference_on_few_groups_is_not_claimed() -> None:
+    """Four groups give no interval over samples; ten seeds that tested the same few say nothing about others."""
+    rows, predictions, groups = world(0.6)
+    few = {sample: f"{sample.split('-')[0]}-{int(sample.split('-')[1]) % 4}" for sample in groups}
+    found = learning_curve(rows, predictions, few)
+    last = [d for d in found.differences if d.size == 200 and d.scope == "all"]
+    assert last
+    assert all(d.p_holm < 0.05 and math.isnan(d.sample_low) and not d.claimed for d in last)
+    assert all("no difference can be claimed" in verdict(d) and "too few groups" in verdict(d) for d in last)
+
+
+def test_one_seed_cannot_be_claimed_to_beat_the_mean() -> None:
+    lines = [line for line in learning_curve(world(1.0, seeds=1)[0]).verdicts if "beat the mean" in line]
+    assert len(lines) == 2
+    assert all("cannot be claimed" in line and "no interval: 1 seed)" in line for line in lines)
+
+
 def test_networks_that_beat_no_mean_are_named() -> None:
     rows = [replace(r, naive_mae=0.5 * r.mae) for r in world(1.0)[0]]
     lines = learning_curve(rows).verdicts

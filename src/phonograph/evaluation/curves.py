@@ -308,10 +308,12 @@ def _not_better(points: Sequence[CurvePoint]) -> Iterator[str]:
     """Name the tests on which networks of the largest size cannot be said to beat their training mean."""
     beaten: dict[tuple[str, str, int], list[str]] = {}
     for point in _last(points):
-        bound = point.skill_low if math.isfinite(point.skill_low) else point.skill
-        if not bound > 0:
-            words = f"{point.tested_on} (skill {_fixed(point.skill)}, {_fixed(point.skill_low)} to "
-            words += f"{_fixed(point.skill_high)})"
+        # An unknown bound is no claim either: one seed shows nothing.
+        if not point.skill_low > 0:
+            bounds = f"{_fixed(point.skill_low)} to {_fixed(point.skill_high)}"
+            if not math.isfinite(point.skill_low):
+                bounds = f"no interval: {point.seeds} seed" + ("" if point.seeds == 1 else "s")
+            words = f"{point.tested_on} (skill {_fixed(point.skill)}, {bounds})"
             beaten.setdefault((point.target, point.trained_on, point.size), []).append(words)
     for (target, trained_on, size), tests in beaten.items():
         yield (
