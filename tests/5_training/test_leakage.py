@@ -13,7 +13,7 @@ from phonograph.graphs import build_graphs
 from phonograph.streams import stream
 from phonograph.testing import cubic_antiperovskite, displaced
 from phonograph.training import check_leaks, find_leaks, make_split
-from phonograph.training.twins import TOLERANCE_A, find_antithetic, find_copies, find_frames
+from phonograph.training.twins import TOLERANCE_A, Twins, find_antithetic, find_copies, find_frames
 from phonograph.types import LEAKS, Configurations, Crystal, GraphSpec, Split
 
 SPEC = GraphSpec(cutoff_A=5.5)
@@ -71,6 +71,13 @@ def same_crystal(crystal, way, seed=3):
     return Crystal(cell_A=cell, positions_A=positions, numbers=numbers)
 
 
+def copies(graphs):
+    """All pairs with the first of each structure, and all structures that are alike."""
+    found = find_copies(graphs)
+    equal = [Twins("identical-structures", first, other, 0.0) for first, *rest in found.equal for other in rest]
+    return [*equal, *found.alike]
+
+
 WAYS = ("shifted", "reordered", "rotated", "mirrored", "wrapped", "other cell", "supercell", "rounded", "shaken")
 
 
@@ -79,7 +86,7 @@ WAYS = ("shifted", "reordered", "rotated", "mirrored", "wrapped", "other cell", 
 def test_one_crystal_written_in_another_way_is_found(way, size):
     crystals = crystals_of(12, size)
     crystals.append(same_crystal(crystals[4], way))
-    found = list(find_copies(build_graphs(a_set(crystals), SPEC)))
+    found = copies(build_graphs(a_set(crystals), SPEC))
     assert [(twins.one, twins.other) for twins in found] == [(4, 12)]
     assert found[0].kind == ("near-duplicates" if way == "shaken" else "identical-structures")
     assert found[0].difference_A <= 2 * TOLERANCE_A
@@ -90,28 +97,28 @@ def test_moves_up_to_the_tolerance_are_never_missed(seed):
     """The bound is a theorem: sorted distances differ by at most 2t."""
     crystals = crystals_of(30, 1, seed=seed)
     crystals += [same_crystal(one, "shaken", seed=seed + i) for i, one in enumerate(crystals)]
-    found = {(twins.one, twins.other) for twins in find_copies(build_graphs(a_set(crystals), SPEC))}
+    found = {(twins.one, twins.other) for twins in copies(build_graphs(a_set(crystals), SPEC))}
     assert {(i, i + 30) for i in range(30)} <= found
 
 
 @pytest.mark.parametrize("rms_A", [0.04, 0.15])
 def test_independent_samples_are_not_copies(rms_A):
     graphs = build_graphs(a_set(crystals_of(300, rms_A=rms_A)), SPEC)
-    assert list(find_copies(graphs)) == []
+    assert copies(graphs) == []
 
 
 def test_moves_well_beyond_the_tolerance_are_other_samples():
     crystals = crystals_of(20)
     further = [replace(c, positions_A=c.positions_A + stream(1, i).normal(0, 0.04, c.positions_A.shape)) for i, c in
                enumerate(crystals)]  # fmt: skip
-    assert list(find_copies(build_graphs(a_set(crystals + further), SPEC))) == []
+    assert copies(build_graphs(a_set(crystals + further), SPEC)) == []
 
 
 def test_many_copies_of_one_crystal_do_not_explode():
     crystal = crystals_of(1, 1)[0]
     shaken = [same_crystal(crystal, "shaken", seed=i) for i in range(2500)]
     started = time.perf_counter()
-    found = list(find_copies(build_graphs(a_set([*shaken, *[crystal] * 500]), GraphSpec(cutoff_A=4.0))))
+    found = copies(build_graphs(a_set([*shaken, *[crystal] * 500]), GraphSpec(cutoff_A=4.0)))
     assert time.perf_counter() - started < 60
     assert sum(twins.kind == "identical-structures" for twins in found) >= 499
     reached = {twins.one for twins in found} | {twins.other for twins in found}
@@ -127,7 +134,7 @@ def test_ten_thousand_cells_of_forty_atoms_take_seconds():
     noise = stream(2, "noise").normal(0, 0.05, len(many.distance_A))
     many = replace(many, distance_A=np.clip(many.distance_A + noise, 1.0, 5.5))
     started = time.perf_counter()
-    list(find_copies(many))
+    find_copies(many)
     assert time.perf_counter() - started < 40  # about 5 s on an idle core
 
 
@@ -147,6 +154,39 @@ def test_leaks_between_parts_count_and_within_a_part_do_not():
         ("identical-structures", "toy-00002", "train", "toy-00010", "test")
     ]
     assert find_leaks(build_graphs(a_set(crystals_of(12)), SPEC), [split_of(made)], [a_set(crystals_of(12))]) == ()
+
+
+def parts_of(made, train, validation, test):
+    train, validation, test = (tuple(made.ids[i] for i in part) for part in (train, validation, test))
+    return Split(train=train, validation=validation, test=test, seed=0)
+
+
+def told(made, split):
+    leaks = find_leaks(build_graphs(made, SPEC), [split], [made])
+    return [(leak.kind, *(int(name.split("-")[1]) for name in (leak.sample, leak.other_sample))) for leak in leaks]
+
+
+def test_copies_are_found_though_the_first_of_them_is_in_no_part():
+    """Three copies 0, 1, 2, of which 0 was left out, because its label is missing, say."""
+    crystals = crystals_of(6)
+    crystals[1] = crystals[2] = crystals[0]
+    made = a_set(crystals)
+    assert told(made, parts_of(made, [1, 3], [4], [2, 5])) == [("identical-structures", 1, 2)]
+    assert told(made, parts_of(made, [1, 2], [3], [4, 5])) == []
+    every = [("identical-structures", 0, 1), ("identical-structures", 0, 2), ("identical-structures", 1, 2)]
+    assert told(made, parts_of(made, [0, 3], [1, 4], [2, 5])) == every
+
+
+@pytest.mark.parametrize(("train", "test"), [([1, 4], [3, 5]), ([2, 4], [3, 5]), ([1, 2], [3, 5]), ([3, 4], [0, 2])])
+def test_near_duplicates_of_any_copy_are_found(train, test):
+    """Of copies 0, 1, 2 and their near duplicate 3, no pair goes unseen, whichever are in the split."""
+    crystals = crystals_of(6)
+    crystals[1] = crystals[2] = crystals[0]
+    crystals[3] = same_crystal(crystals[0], "shaken")
+    made = a_set(crystals)
+    (leak,) = told(made, parts_of(made, train, [], test))
+    assert leak[0] == "near-duplicates"
+    assert 3 in leak[1:]
 
 
 def test_groups_in_two_parts_are_found():

@@ -169,6 +169,24 @@ def test_laws_and_labels_needed(found: LearningCurve) -> None:
     assert max(b.size for b in found.bands) <= 400 * (1 + 1e-9)
 
 
+def test_no_factor_compares_errors_of_different_samples() -> None:
+    """Planted: equal networks; the reference knows a narrow range of labels, where its errors are ten times smaller."""
+    rows, predictions, groups = world(1.0)
+    narrow = [
+        replace(
+            p,
+            train_range=(0.75, 0.85) if p.trained_on == "thermal" else (0.0, 2.0),
+            prediction=p.truth + (p.prediction - p.truth) * np.where(np.abs(p.truth - 0.8) < 0.05, 0.1, 1.0),
+        )
+        for p in predictions
+    ]
+    rows = [row_of(item, scope) for item in narrow for scope in ("all", "in_range", "out_of_range")]
+    curve = learning_curve(rows, narrow, groups)
+    assert {f.scope for f in curve.fits} == {"all", "in_range"}
+    assert {(f.tested_on, f.scope) for f in curve.factors} == {(test, "all") for test in TESTS}
+    assert all(f.low < 1 < f.high for f in curve.factors)
+
+
 def test_the_reference_is_named(found: LearningCurve) -> None:
     rows, predictions, groups = world(0.6)
     turned = learning_curve(rows, predictions, groups, reference="random")
@@ -197,6 +215,23 @@ def test_candidates_are_chosen_by_validation_alone() -> None:
     assert len(chosen) == len(rows)
     undefined = [replace(r, validation_mae=float("nan")) for r in good]
     assert {r.candidate for r in choose([*undefined, *bad]) if r.chosen} == {"b"}
+
+
+def test_a_difference_on_few_groups_is_not_claimed() -> None:
+    """Four groups give no interval over samples; ten seeds that tested the same few say nothing about others."""
+    rows, predictions, groups = world(0.6)
+    few = {sample: f"{sample.split('-')[0]}-{int(sample.split('-')[1]) % 4}" for sample in groups}
+    found = learning_curve(rows, predictions, few)
+    last = [d for d in found.differences if d.size == 200 and d.scope == "all"]
+    assert last
+    assert all(d.p_holm < 0.05 and math.isnan(d.sample_low) and not d.claimed for d in last)
+    assert all("no difference can be claimed" in verdict(d) and "too few groups" in verdict(d) for d in last)
+
+
+def test_one_seed_cannot_be_claimed_to_beat_the_mean() -> None:
+    lines = [line for line in learning_curve(world(1.0, seeds=1)[0]).verdicts if "beat the mean" in line]
+    assert len(lines) == 2
+    assert all("cannot be claimed" in line and "no interval: 1 seed)" in line for line in lines)
 
 
 def test_networks_that_beat_no_mean_are_named() -> None:

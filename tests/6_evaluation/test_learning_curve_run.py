@@ -239,6 +239,23 @@ def test_budgets_and_candidates(project: Path) -> None:
         assert best.validation_mae == min(row.validation_mae for row in both)
 
 
+def test_collections_of_one_size_get_as_many_updates(project: Path) -> None:
+    """Planted: 'md' cannot fill the largest size; its networks are compared with those of a set that can."""
+    overrides = [
+        "learning_curve.sizes=[12,40]",
+        "learning_curve.seeds=[0]",
+        'learning_curve.tests=["thermal"]',
+        'learning_curve.amplitude=""',
+        "training.settings.batch_size=10",
+        "learning_curve.budget=steps",
+        'training.collections.md=["md"]',
+        'learning_curve.collections=["thermal","md"]',
+    ]
+    curve = learning_curve(project / "c.toml", project / "R", overrides=overrides)
+    updates = {(row.trained_on, row.size): row.steps for row in curve.rows}
+    assert updates == {("thermal", 12): 24, ("thermal", 40): 24, ("md", 12): 24}
+
+
 def test_a_further_size_trains_no_finished_one_again(project: Path) -> None:
     learning_curve(project / "c.toml", project / "R", overrides=[*SMALL, "learning_curve.sizes=[12]"])
     finished, before = done(project / "R"), networks(project / "R")

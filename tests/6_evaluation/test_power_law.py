@@ -31,6 +31,15 @@ def test_a_planted_law_comes_back(law: tuple[float, float, float]) -> None:
     assert found.at(300).value == pytest.approx(float(law_at(np.array(law), 300)), rel=1e-6)
 
 
+@pytest.mark.parametrize("exponent", [0.5, 1.5, 2.0])
+def test_a_fast_fall_to_a_high_floor_comes_back(exponent: float) -> None:
+    """Only b and c are bounded: a curve may be flat from its second size on."""
+    law = np.array([0.04 * 25**exponent, exponent, 0.29])
+    found = fit_power_law(SIZES, law_at(law, SIZES)[None])
+    assert found.law == pytest.approx(law, rel=1e-2)
+    assert found.residual < 1e-6
+
+
 def test_units_and_labels_only_scale_the_law() -> None:
     errors = curves(np.random.default_rng(0))
     plain = fit_power_law(SIZES, errors, draws=200)

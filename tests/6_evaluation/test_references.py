@@ -18,7 +18,16 @@ from phonograph.evaluation.skill import BEST_TRIVIAL, skill_against, skill_verdi
 from phonograph.files.results import load_evaluation, save_evaluation
 from phonograph.streams import stream
 from phonograph.testing import cubic_antiperovskite, displaced
-from phonograph.types import REFERENCES, Configurations, Crystal, LabelColumn, Metric, Predictions, Skill
+from phonograph.types import (
+    REFERENCES,
+    Configurations,
+    Crystal,
+    LabelColumn,
+    Metric,
+    MetricInterval,
+    Predictions,
+    Skill,
+)
 
 SETS = {"phonon": 0.10, "random": 0.18}
 TRIVIAL = ("composition-volume", "mean-square-displacement")
@@ -278,7 +287,12 @@ def test_skill_by_hand_and_its_verdict():
     assert skills["composition-volume"].skill == pytest.approx((0.5 - 0.25) / 2)
     assert skills[BEST_TRIVIAL].skill == skills["composition-volume"].skill
     assert skills["soap-krr"].skill == pytest.approx((-0.5 - 0.25) / 2)
-    (sentence,) = skill_verdicts(tuple(skills.values()))
+    certain = MetricInterval(
+        target="gap", unit="eV", trained_on="a", tested_on="b", split="test", scope="all",
+        metric=skill_against("composition-volume"), models=2, groups=9, n=9.0, value=0.12, low=0.1, high=0.2,
+        seed_low=0.05, seed_high=0.2,
+    )  # fmt: skip
+    (sentence,) = skill_verdicts(tuple(skills.values()), "all", [certain])
     assert sentence.startswith(
         "gap: networks trained on 'a' cannot be called good on the test part of 'b': soap-krr has MAE 0.03"
     )
@@ -317,11 +331,13 @@ def test_errors_are_compared_pair_by_pair():
             target="gap", unit="eV", trained_on="a", tested_on="a", split="test", scope="all", reference="soap-krr",
             models=1, mae=1.0, reference_mae=1.1, skill=interval.value, skill_sd=np.nan,
         )  # fmt: skip
-        return skill_verdicts([skill], intervals=[interval])
+        return skill_verdicts([skill], "all", [interval])
 
     assert verdict(paired) == ()
     (sentence,) = verdict(unpaired)
     assert f"(skill 0.09, 95 % interval {unpaired.low:.2f} to {unpaired.high:.2f} over samples)" in sentence
+    (sentence,) = verdict(replace(paired, groups=4, low=np.nan, high=np.nan))
+    assert "(skill 0.09, no interval: 1 network, 4 groups)" in sentence
 
 
 def test_mistakes_in_one_sentence(world, sets, monkeypatch):

@@ -98,7 +98,36 @@ def test_verdicts_go_by_intervals_not_by_points(judged: Evaluation) -> None:
         assert "-0.10 to" in sentence
     (worse,) = verdicts([replace(line, skill=-0.2)], "all", [sure])
     assert "do not beat the mean" in worse
-    assert verdicts([line], "all") == ()
+
+
+def test_an_unknown_interval_is_no_claim(judged: Evaluation) -> None:
+    """One network on four groups: neither interval is known, and skill above zero says nothing."""
+    line = next(s for s in judged.summary if (s.trained_on, s.tested_on, s.scope) == ("combined", "combined", "all"))
+    line = replace(line, split="test", skill=0.3, models=1)
+    (found,) = of(judged, trained_on="combined", tested_on="combined", split="test", scope="all", metric="skill")
+    nan = float("nan")
+    sure = replace(found, value=0.3, low=0.1, high=0.5, seed_low=0.05, seed_high=0.55)
+    unknown = replace(sure, models=1, groups=4, low=nan, high=nan, seed_low=nan, seed_high=nan)
+    (sentence,) = verdicts([line], "all", [unknown])
+    assert "cannot be claimed to beat the mean" in sentence
+    assert sentence.endswith("no interval: 1 network, 4 groups)")
+    (sentence,) = verdicts([line], "all", [])
+    assert "cannot be claimed to beat the mean" in sentence
+    # One network has no interval over seeds by nature: that over samples decides, either way.
+    assert verdicts([line], "all", [replace(sure, models=1, seed_low=nan, seed_high=nan)]) == ()
+    for low in ({"low": -0.1, "seed_low": nan}, {"low": nan, "seed_low": -0.1}):
+        assert "cannot be claimed" in verdicts([line], "all", [replace(sure, **low)])[0]
+
+
+def test_one_network_on_few_groups_is_not_said_to_beat_the_mean(world) -> None:
+    fitted = world.fitted("phonon", 0)
+    graphs = world.graphs["phonon"]
+    test = set(fitted.split.test)
+    few = replace(
+        graphs, groups=tuple("one" if s in test else g for s, g in zip(graphs.sample_ids, graphs.groups, strict=True))
+    )
+    told = [text for text in evaluate(fitted, few, world.labels).warnings if "1 network, 1 group" in text]
+    assert any("cannot be claimed to beat the mean" in text for text in told)
 
 
 def test_merging_keeps_what_is_still_true(world, judged: Evaluation) -> None:

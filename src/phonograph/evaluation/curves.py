@@ -74,7 +74,8 @@ def learning_curve(
     LearningCurve
         ``points``: mean over seeds with the interval of the corrected t (test parts of different seeds share samples).
         ``fits``, ``bands``: the power law of every curve with three sizes or more.  ``differences``: paired, corrected
-        for their number.  ``factors``: how many times fewer labels.  ``verdicts``: sentences, at the largest size.
+        for their number.  ``factors``: how many times fewer labels, scope ``all``.  ``verdicts``: sentences,
+        at the largest size.
 
     Raises
     ------
@@ -262,10 +263,13 @@ def _bands(key: Key, fit: PowerLawFit, unit: str) -> Iterator[CurveBand]:
 
 
 def _factors(laws: Mapping[Key, PowerLawFit], reference: str, units: Mapping[str, str]) -> Iterator[LabelFactor]:
-    """Compare every collection with the reference at the largest size that both were fitted to."""
+    """Compare every collection with the reference at the largest size that both were fitted to, over all test labels.
+
+    Laws of labels in range have no factor: each collection has a range of its own, and so other test samples.
+    """
     for (target, ours, tested_on, scope), fit in laws.items():
         base = laws.get((target, reference, tested_on, scope))
-        if ours == reference or base is None:
+        if scope != "all" or ours == reference or base is None:
             continue
         size = min(float(fit.sizes.max()), float(base.sizes.max()))
         factor, mae, bound, censored = label_factor(fit, base, size)
@@ -304,10 +308,12 @@ def _not_better(points: Sequence[CurvePoint]) -> Iterator[str]:
     """Name the tests on which networks of the largest size cannot be said to beat their training mean."""
     beaten: dict[tuple[str, str, int], list[str]] = {}
     for point in _last(points):
-        bound = point.skill_low if math.isfinite(point.skill_low) else point.skill
-        if not bound > 0:
-            words = f"{point.tested_on} (skill {_fixed(point.skill)}, {_fixed(point.skill_low)} to "
-            words += f"{_fixed(point.skill_high)})"
+        # An unknown bound is no claim either: one seed shows nothing.
+        if not point.skill_low > 0:
+            bounds = f"{_fixed(point.skill_low)} to {_fixed(point.skill_high)}"
+            if not math.isfinite(point.skill_low):
+                bounds = f"no interval: {point.seeds} seed" + ("" if point.seeds == 1 else "s")
+            words = f"{point.tested_on} (skill {_fixed(point.skill)}, {bounds})"
             beaten.setdefault((point.target, point.trained_on, point.size), []).append(words)
     for (target, trained_on, size), tests in beaten.items():
         yield (

@@ -164,7 +164,8 @@ def verdict(item: Difference) -> str:
     size = f"{_short(factor * abs(item.difference))} ± {_short(factor * half)} {unit}"
     if item.seeds < 2:
         return f"{item.first} against {item.second} {where}: no difference can be claimed from {seeds}"
-    tail = f"(corrected p {_p_words(item.p_holm)} among {item.family} comparisons, {seeds})"
+    tail = f"(corrected p {_p_words(item.p_holm)} among {item.family} comparisons, {seeds}"
+    tail += ")" if math.isfinite(item.sample_low) else ", too few groups of test samples for an interval)"
     if item.claimed:
         better, worse = (item.second, item.first) if item.difference > 0 else (item.first, item.second)
         return f"{better}-trained beats {worse}-trained {where} by {size} {tail}"

@@ -1,8 +1,9 @@
 """The power law of a learning curve, MAE(N) = a·N^(−b) + c, and how many labels an error is worth.
 
-Fitted in log space with bounds; ln a is linear there, so the rest is a search over (b, c/a) that cannot end in a local
-minimum.  Intervals come from resampled seeds: a seed draws its split, its nested subsets and its weights, so that its
-whole curve is drawn or not.
+Fitted in log space with bounds; the scale is linear there, so the rest is a search over b and the share of the error at
+the smallest size that falls with N.  Both lie between finite ends, so that a grid over them misses no minimum.
+Intervals come from resampled seeds: a seed draws its split, its nested subsets and its weights, so that its whole curve
+is drawn or not.
 
 Sources: C. Cortes et al., Adv. Neural Inf. Process. Syst. 6, 327 (1993) (the law); B. Brumen et al., Entropy 23, 1123
 (2021), doi:10.3390/e23091123 (it fits best of three forms over 130 data sets).
@@ -30,7 +31,8 @@ EXTRAPOLATION = 2.0
 LEAST_SIZES = 3
 DRAWS = 1000
 _B = np.linspace(0.0, LARGEST_EXPONENT, 41)
-_RATIO = np.concatenate([[0.0], np.logspace(-3, 2, 31)])
+_SHARE = 1.0 / (1.0 + np.concatenate([[0.0], np.logspace(-4, 3, 43)]))
+"""s = a·n^(−b)/(a·n^(−b) + c) at the smallest size n: 1 for no floor, 0 for nothing but a floor."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,7 +103,7 @@ class PowerLawFit:
 def fit_power_law(
     sizes: ArrayLike, errors: ArrayLike, *, ratio: ArrayLike = 0.0, seed: int = 0, draws: int = DRAWS
 ) -> PowerLawFit:
-    """Fit MAE(N) = a·N^(−b) + c with a > 0, 0 ≤ b ≤ 2, c ≥ 0 to the mean errors of several seeds.
+    """Fit MAE(N) = a·N^(−b) + c with a ≥ 0, 0 ≤ b ≤ 2, c ≥ 0 to the mean errors of several seeds.
 
     Minimises Σ_N (ln MAE_N − ln(a·N^(−b) + c))².  Each draw of the bootstrap takes as many seeds as there are, with
     replacement, and refits; deviations from the mean curve are widened by √((1/J + ρ/(1−ρ))·J²/(J−1))·t_{J−1}/z,
@@ -189,19 +191,24 @@ def _interval(value: float, draws: FloatArray) -> Interval:
 
 def _fit(sizes: FloatArray, logs: FloatArray, free: bool) -> FloatArray:
     """Return (a, b, c) for every row of ln MAE, shape (rows, 3)."""
-    middle = float(np.exp(np.log(sizes).mean()))
-    x = np.log(sizes / middle)
-    ratios = _RATIO if free else _RATIO[:1]
-    b, k = (grid.ravel() for grid in np.meshgrid(_B, ratios, indexing="ij"))
-    shape = np.log(np.exp(-b[:, None] * x) + k[:, None])
+    smallest = float(sizes.min())
+    x = np.log(sizes / smallest)
+    shares = _SHARE if free else _SHARE[:1]
+    b, share = (grid.ravel() for grid in np.meshgrid(_B, shares, indexing="ij"))
+    shape = np.log(_curve(x, b, share))
     shape -= shape.mean(axis=1, keepdims=True)
     centred = logs - logs.mean(axis=1, keepdims=True)
     best = np.concatenate(
         [np.argmin((shape**2).sum(axis=1) - 2.0 * part @ shape.T, axis=1) for part in _chunks(centred)]
     )
-    b, k = _refine(x, centred, b[best], k[best], free)
-    scale = np.exp((logs - np.log(np.exp(-b[:, None] * x) + k[:, None])).mean(axis=1))
-    return np.stack([scale * middle**b, b, scale * k], axis=1)
+    b, share = _refine(x, centred, b[best], share[best], free)
+    scale = np.exp((logs - np.log(_curve(x, b, share))).mean(axis=1))
+    return np.stack([scale * share * smallest**b, b, scale * (1.0 - share)], axis=1)
+
+
+def _curve(x: FloatArray, b: FloatArray, share: FloatArray) -> FloatArray:
+    """Return s·e^(−b·x) + 1 − s with x = ln(N/n): the law over its value at the smallest n, shape (rows, sizes)."""
+    return share[:, None] * np.exp(-b[:, None] * x) + (1.0 - share[:, None])
 
 
 def _chunks(rows: FloatArray, most: int = 500) -> list[FloatArray]:
@@ -209,41 +216,41 @@ def _chunks(rows: FloatArray, most: int = 500) -> list[FloatArray]:
 
 
 def _refine(
-    x: FloatArray, centred: FloatArray, b: FloatArray, k: FloatArray, free: bool, rounds: int = 15
+    x: FloatArray, centred: FloatArray, b: FloatArray, share: FloatArray, free: bool, rounds: int = 25
 ) -> tuple[FloatArray, FloatArray]:
-    """Improve (b, k = c/a′) of every row by damped Gauss–Newton steps inside the bounds, from the grid's best."""
+    """Improve (b, s) of every row by damped Gauss–Newton steps inside the bounds, from the grid's best."""
 
-    def model(b: FloatArray, k: FloatArray) -> tuple[FloatArray, FloatArray]:
-        power = np.exp(-b[:, None] * x)
-        total = power + k[:, None]
-        slope_b, slope_k = -x * power / total, 1.0 / total
-        value = np.log(total)
-        parts = [part - part.mean(axis=1, keepdims=True) for part in (value, slope_b, slope_k)]
+    def model(b: FloatArray, share: FloatArray) -> tuple[FloatArray, FloatArray]:
+        power, total = np.exp(-b[:, None] * x), _curve(x, b, share)
+        slope_b, slope_share = -x * share[:, None] * power / total, (power - 1.0) / total
+        parts = [part - part.mean(axis=1, keepdims=True) for part in (np.log(total), slope_b, slope_share)]
         return centred - parts[0], np.stack(parts[1:], axis=-1)
 
     damping = np.full(len(b), 1e-3)
-    residual, slope = model(b, k)
+    residual, slope = model(b, share)
     cost = (residual**2).sum(axis=1)
     for _ in range(rounds):
         gradient = np.einsum("rs,rsp->rp", residual, slope)
         # A parameter that is pushed against its bound stays there; the other moves as if it were fixed.
         held_b = ((b <= 0) & (gradient[:, 0] < 0)) | ((b >= LARGEST_EXPONENT) & (gradient[:, 0] > 0))
-        held_k = ((k <= 0) & (gradient[:, 1] < 0)) | ((k >= _RATIO[-1]) & (gradient[:, 1] > 0)) | (not free)
-        slope = np.where(np.stack([held_b, held_k], axis=-1)[:, None, :], 0.0, slope)
-        gradient = np.einsum("rs,rsp->rp", residual, slope)
-        curvature = np.einsum("rsp,rsq->rpq", slope, slope)
-        curvature += (damping[:, None, None] * np.maximum(curvature.max(axis=(1, 2)), 1e-12)[:, None, None]) * np.eye(2)
+        held_s = ((share <= 0) & (gradient[:, 1] < 0)) | ((share >= 1) & (gradient[:, 1] > 0)) | (not free)
+        used = np.where(np.stack([held_b, held_s], axis=-1)[:, None, :], 0.0, slope)
+        gradient = np.einsum("rs,rsp->rp", residual, used)
+        curvature = np.einsum("rsp,rsq->rpq", used, used)
+        # Each parameter is damped by its own curvature: that of s is thousands of times larger without a floor.
+        own = np.maximum(np.einsum("rpp->rp", curvature), 1e-12)
+        curvature += (damping[:, None] * own)[:, :, None] * np.eye(2)
         step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
         b_new = np.clip(b + step[:, 0], 0.0, LARGEST_EXPONENT)
-        k_new = np.clip(k + step[:, 1], 0.0, _RATIO[-1]) if free else k
-        residual_new, slope_new = model(b_new, k_new)
+        share_new = np.clip(share + step[:, 1], 0.0, 1.0)
+        residual_new, slope_new = model(b_new, share_new)
         cost_new = (residual_new**2).sum(axis=1)
         better = cost_new < cost
-        b, k, cost = np.where(better, b_new, b), np.where(better, k_new, k), np.where(better, cost_new, cost)
+        b, share, cost = (np.where(better, *two) for two in ((b_new, b), (share_new, share), (cost_new, cost)))
         residual = np.where(better[:, None], residual_new, residual)
         slope = np.where(better[:, None, None], slope_new, slope)
         damping = np.clip(np.where(better, damping / 4, damping * 5), 1e-12, 1e6)
-    return b, k
+    return b, share
 
 
 def label_factor(ours: PowerLawFit, base: PowerLawFit, base_size: float) -> tuple[Interval, float, str, float]:

@@ -44,7 +44,7 @@ class LearningCurveSettings:
     budget: str = option(
         "epochs",
         "'epochs': as many passes over the data at every size; 'steps': as many updates of the weights at every size "
-        "as the largest size takes, which costs the same time for each.",
+        "and for every collection as the largest size of any collection takes.",
         choices=("epochs", "steps"),
     )
     choose: str = option(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from phonograph.evaluation.scoring import baseline_key
-from phonograph.evaluation.summary import mean_and_spread
+from phonograph.evaluation.summary import mean_and_spread, no_interval
 from phonograph.types import REFERENCES, TRIVIAL_REFERENCES, Metric, MetricInterval, Skill
 
 BEST_TRIVIAL = "best-trivial"
@@ -76,13 +76,12 @@ def _skills(
         )
 
 
-def skill_verdicts(
-    skills: Sequence[Skill], scope: str = "all", intervals: Sequence[MetricInterval] = ()
-) -> tuple[str, ...]:
+def skill_verdicts(skills: Sequence[Skill], scope: str, intervals: Sequence[MetricInterval]) -> tuple[str, ...]:
     """Return one sentence per test in which the networks do not beat every reference other than the mean.
 
     A network is called good only where its mean skill is above zero against all of them, with its whole 95 % interval
-    over groups of samples and, for several networks, over seeds; errors are compared pair by pair.
+    over groups of samples and, for several networks, over seeds; errors are compared pair by pair.  Where one interval
+    is unknown, the other decides; where both are, nothing is claimed.
     """
     certain = {(i.target, i.trained_on, i.tested_on, i.split, i.scope, i.metric): i for i in intervals}
     groups: dict[tuple[str, str, str], list[str]] = {}
@@ -105,9 +104,10 @@ def _lost(skill: Skill, interval: MetricInterval | None) -> str:
     known = [
         f"{low:.2f} to {high:.2f} over {over}" for (low, high), over in zip(bounds, OVER, strict=False) if low <= 0
     ]
-    if skill.skill > 0 and not known:
+    unknown = no_interval(interval)
+    if skill.skill > 0 and not (known or unknown):
         return ""
-    certainty = f", 95 % interval {' and '.join(known)}" if known else ""
+    certainty = f", 95 % interval {' and '.join(known)}" if known else f", {unknown}" if unknown else ""
     return (
         f"{skill.reference} has MAE {skill.reference_mae:.4g} {skill.unit}, they have {skill.mae:.4g} (skill "
         f"{skill.skill:.2f}{certainty})"

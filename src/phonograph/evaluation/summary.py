@@ -69,16 +69,17 @@ NOISE_R2 = 0.05
 """R² up to which a network has learned nothing that its targets show: labels that are pure noise give as much."""
 
 
-def verdicts(summary: Sequence[MetricSummary], scope: str, intervals: Sequence[MetricInterval] = ()) -> tuple[str, ...]:
+def verdicts(summary: Sequence[MetricSummary], scope: str, intervals: Sequence[MetricInterval]) -> tuple[str, ...]:
     """Return one sentence per test, in this scope, in which networks do not beat the mean predictor, or may not.
 
     They beat it where the whole 95 % interval of their skill is above zero, over test samples and, for several
-    networks, over seeds, and R² is above :data:`NOISE_R2`; where an interval reaches below zero, the data do not say.
+    networks, over seeds, and R² is above :data:`NOISE_R2`.  Where an interval reaches below zero, the data do not say;
+    where one is unknown, the other decides; where both are, nothing is claimed.
     """
     certain = {(i.target, i.trained_on, i.tested_on, i.split, i.scope): i for i in intervals if i.metric == "skill"}
     found = []
     for s in summary:
-        if s.split != "test" or s.scope != scope:
+        if s.split != "test" or s.scope != scope or s.n == 0:
             continue
         interval = certain.get((s.target, s.trained_on, s.tested_on, s.split, s.scope))
         words = _how_much(s, interval)
@@ -92,18 +93,27 @@ def verdicts(summary: Sequence[MetricSummary], scope: str, intervals: Sequence[M
 
 
 def _how_much(summary: MetricSummary, interval: MetricInterval | None) -> str:
-    bounds = [] if interval is None else [b for b in (interval.low, interval.seed_low) if np.isfinite(b)]
     if summary.skill <= 0:
         return "do not beat"
-    if bounds and min(bounds) <= 0:
+    if interval is None or no_interval(interval) or any(low <= 0 for low in (interval.low, interval.seed_low)):
         return "cannot be claimed to beat"
     return "hardly beat" if summary.r2 <= NOISE_R2 else ""
 
 
-def _bounds(interval: MetricInterval | None) -> str:
+def no_interval(interval: MetricInterval | None) -> str:
+    """Return in words that neither interval of a line is known, and of how few networks and groups; else nothing."""
     if interval is None:
+        return "no interval"
+    if np.isfinite(interval.low) or np.isfinite(interval.seed_low):
         return ""
-    words = ""
+    networks = f"{interval.models} network" + ("" if interval.models == 1 else "s")
+    return f"no interval: {networks}, {interval.groups} group" + ("" if interval.groups == 1 else "s")
+
+
+def _bounds(interval: MetricInterval | None) -> str:
+    words = no_interval(interval)
+    if interval is None or words:
+        return f"; {words}"
     if np.isfinite(interval.low):
         words += f"; 95 % interval {interval.low:.2f} to {interval.high:.2f} over {interval.groups} groups of samples"
     if np.isfinite(interval.seed_low):

@@ -182,10 +182,15 @@ def _units(context: Context, plan: _Plan, result: RunResult, warnings: list[str]
     for target in settings.targets or context.config.training.targets:
         labelled = _labelled(result.labels, target)
         splits = _splits(plan, result.sets, labelled)
+        sizes = {
+            collection: [size for size in settings.sizes if _fits_all(splits, members, size, settings)]
+            for collection, members in plan.collections.items()
+        }
+        # Collections are compared at equal sizes, so that all of them get the updates of the same largest size.
+        largest = max(itertools.chain(*sizes.values()), default=0)
         for collection, members in plan.collections.items():
-            sizes = [size for size in settings.sizes if _fits_all(splits, members, size, settings)]
-            left_out += [(collection, size) for size in settings.sizes if size not in sizes]
-            for size, seed in itertools.product(sizes, settings.seeds):
+            left_out += [(collection, size) for size in settings.sizes if size not in sizes[collection]]
+            for size, seed in itertools.product(sizes[collection], settings.seeds):
                 subset = nested_subset(
                     [splits[member, seed] for member in members], size, validation=settings.validation
                 )
@@ -195,7 +200,7 @@ def _units(context: Context, plan: _Plan, result: RunResult, warnings: list[str]
                         split=subset,
                         model=context.config.training.model,
                         target=target,
-                        settings=_budget(context.config.training.settings, settings, size, max(sizes)),
+                        settings=_budget(context.config.training.settings, settings, size, largest),
                         trained_on=collection,
                         seed=seed,
                     ),
@@ -329,7 +334,10 @@ def _candidates(common: CurveUnit, settings: LearningCurveSettings) -> Iterator[
 
 
 def _budget(plain: TrainingSettings, settings: LearningCurveSettings, size: int, largest: int) -> TrainingSettings:
-    """Return the settings with as many epochs as the budget allows at this size."""
+    """Return the settings with as many epochs and as much patience as the budget allows at this size.
+
+    ``"steps"``: epochs × batches are those of ``largest`` labels at the epochs of the settings.
+    """
     if settings.budget == "epochs":
         return plain
     share = settings.fractions[0] / (settings.fractions[0] + settings.fractions[1])

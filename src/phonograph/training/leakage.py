@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -21,11 +21,13 @@ def find_leaks(
     *,
     tolerance_A: float = TOLERANCE_A,
 ) -> tuple[Leak, ...]:
-    """Return all pairs of related samples in different parts of a split.
+    """Return pairs of related samples in different parts of a split.
 
     Looked for are groups in two parts, identical structures, near duplicates (the same crystal up to rigid motion,
     order of atoms, cell, symmetry, supercell and moves of each atom by up to ``tolerance_A``), and, where ``sets`` are
     given, opposite displacements and neighbouring frames of trajectories.  Related samples in one part are no leak.
+    Of a group, or of copies with equal hashes, the first sample in each part stands for the others there; only samples
+    of the split count.
 
     Parameters
     ----------
@@ -44,14 +46,12 @@ def find_leaks(
         Ordered by kind, seed and sample.
     """
     group_of = dict(zip(graphs.sample_ids, graphs.groups, strict=True))
-    pairs = list(_related(graphs, sets, tolerance_A))
+    related = list(_related(graphs, sets, tolerance_A))
     found: list[Leak] = []
     for split in splits:
         part_of = {sample: part for part in PARTS for sample in getattr(split, part)}
-        found += _shared_groups(split.seed, part_of, group_of)
-        for kind, one, other, difference in pairs:
-            parts = part_of.get(one), part_of.get(other)
-            if parts[0] is not None and parts[1] is not None and parts[0] != parts[1]:
+        for kind, ones, others, difference in related:
+            for one, other in _apart(ones, others, part_of):
                 found.append(_leak(kind, split.seed, one, other, part_of, group_of, difference))
     return tuple(sorted(found, key=lambda leak: (LEAKS.index(leak.kind), leak.seed, leak.sample, leak.other_sample)))
 
@@ -94,26 +94,43 @@ def check_leaks(leaks: Sequence[Leak], allow: Sequence[str] = (), where: str = "
 
 def _related(
     graphs: GraphSet, sets: Sequence[Configurations], tolerance_A: float
-) -> Iterator[tuple[str, str, str, float]]:
+) -> Iterator[tuple[str, Sequence[str], Sequence[str], float]]:
+    """Yield how samples are related, all that are on one side, all on the other (the same within a class), and Å."""
     ids = graphs.sample_ids
-    for kind, one, other, difference in find_copies(graphs, tolerance_A):
-        yield kind, ids[one], ids[other], difference
+    groups: dict[str, list[str]] = {}
+    for sample, group in zip(ids, graphs.groups, strict=True):
+        groups.setdefault(group, []).append(sample)
+    for members in groups.values():
+        yield "shared-groups", members, members, float("nan")
+    copies = find_copies(graphs, tolerance_A)
+    equal = {places[0]: [ids[place] for place in places] for places in copies.equal}
+    for members in equal.values():
+        yield "identical-structures", members, members, 0.0
+    for kind, first, second, difference in copies.alike:
+        yield kind, equal[first], equal[second], difference
     for item in sets:
         found: list[Twins] = [*find_antithetic(item), *find_frames(item)]
         names = item.ids
-        for kind, one, other, difference in found:
-            yield kind, names[one], names[other], difference
+        for kind, first, second, difference in found:
+            yield kind, names[first : first + 1], names[second : second + 1], difference
 
 
-def _shared_groups(seed: int, part_of: Mapping[str, str], group_of: Mapping[str, str]) -> Iterator[Leak]:
-    """Yield one leak for each two parts that a group is in, with its first sample of either."""
-    first: dict[str, dict[str, str]] = {}
-    for sample, part in part_of.items():
-        if sample in group_of:
-            first.setdefault(group_of[sample], {}).setdefault(part, sample)
-    for by_part in first.values():
-        for one, other in combinations(by_part.values(), 2):
-            yield _leak("shared-groups", seed, one, other, part_of, group_of, float("nan"))
+def _apart(ones: Sequence[str], others: Sequence[str], part_of: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield a sample of either side for each two parts that they are in, the first of its side there."""
+    if ones is others:
+        yield from combinations(_firsts(ones, part_of).values(), 2)
+        return
+    left, right = _firsts(ones, part_of), _firsts(others, part_of)
+    yield from ((left[one], right[other]) for one, other in product(left, right) if one != other)
+
+
+def _firsts(samples: Sequence[str], part_of: Mapping[str, str]) -> dict[str, str]:
+    """Return part → the first of the samples in it."""
+    found: dict[str, str] = {}
+    for sample in samples:
+        if sample in part_of:
+            found.setdefault(part_of[sample], sample)
+    return found
 
 
 def _leak(

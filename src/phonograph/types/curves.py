@@ -209,7 +209,8 @@ class Difference:
         Statistic, two-sided p and p after Holm's correction over ``family`` comparisons: those of one target, size and
         scope.
     sample_low, sample_high
-        95 % interval by the bootstrap over groups of test samples, the networks as they are, in ``unit``.
+        95 % interval by the bootstrap over groups of test samples, the networks as they are, in ``unit``; NaN for fewer
+        than five groups.
     """
 
     target: str
@@ -233,11 +234,12 @@ class Difference:
 
     @property
     def claimed(self) -> bool:
-        """Whether the data support a difference: corrected p below 0.05, and the test samples agree in its sign."""
-        if not (math.isfinite(self.p_holm) and self.p_holm < ALPHA):
+        """Whether the data support a difference: corrected p below 0.05, and the test samples agree in its sign.
+
+        NaN agrees with nothing: too few groups of samples for an interval are too few for a claim.
+        """
+        if not self.p_holm < ALPHA:
             return False
-        if not (math.isfinite(self.sample_low) and math.isfinite(self.sample_high)):
-            return True
         return self.sample_low > 0 if self.difference > 0 else self.sample_high < 0
 
 
@@ -247,7 +249,8 @@ class LabelFactor:
 
     ``mae`` is M*, the error of ``base`` at ``base_size`` labels by its power law.  ``bound`` is empty, or
     ``"at least"`` or ``"at most"`` where ``ours`` reaches M* outside the sizes that its law may be asked about.
-    ``censored`` is the share of bootstrap draws for which that is so.
+    ``censored`` is the share of bootstrap draws for which that is so.  ``scope`` is ``all``: both collections are
+    judged on the same test samples.
     """
 
     target: str

@@ -68,19 +68,19 @@ def difference_table(curve: LearningCurve, target: str, factor: float, unit: str
 
 
 def factor_table(curve: LearningCurve, target: str, factor: float, unit: str) -> Markup:
-    """Return how many times fewer labels a collection needs than the reference."""
-    head = ["trained on", "instead of", "tested on", "scope", f"for MAE ({unit})", "labels of the reference"]
+    """Return how many times fewer labels a collection needs than the reference, over all test labels."""
+    head = ["trained on", "instead of", "tested on", f"for MAE ({unit})", "labels of the reference"]
     head += ["times fewer labels", "draws beyond the sizes measured"]
     rows = [
         [
-            *(f.ours, f.base, f.tested_on, SCOPE_WORDS[f.scope], number(factor * f.mae), number(f.base_size)),
+            *(f.ours, f.base, f.tested_on, number(factor * f.mae), number(f.base_size)),
             f"{f.bound} {_range(1.0, f.factor, f.low, f.high)}".strip(),
             f"{fixed(100 * f.censored, 0)} %" if math.isfinite(f.censored) else "–",
         ]
         for f in curve.factors
         if f.target == target
     ]
-    return table(head, rows, words=4)
+    return table(head, rows, words=3)
 
 
 def _range(factor: float, value: float, low: float, high: float) -> str:
