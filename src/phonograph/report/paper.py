@@ -243,7 +243,8 @@ def _missing(run: PaperRun) -> Section:
 def _how(run: PaperRun, items: Sequence[PaperItem]) -> Section:
     rules = [
         "A number agrees where our 95 % interval meets the printed one (± half a unit of its last digit). It is "
-        "undecided where ours meets it but reaches further than a quarter of the number to one side.",
+        "undecided where ours meets it but reaches further to one side than a quarter of the number, and than the "
+        "printed interval does.",
         "A claim in words has a bound, stated as its rule: it agrees where the whole interval is on its side, "
         "disagrees where the whole interval is on the other, and is undecided where the interval holds the bound.",
         "A claim about all of several cases (targets, pairs of hyperparameters or of bonds) agrees where all intervals "

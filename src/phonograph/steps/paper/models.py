@@ -34,8 +34,7 @@ def best_networks(judged: Judged, networks: Mapping[str, str], splits: str = "ea
 
     ``networks`` says in words which network of each target it is, ``splits`` what the seeds share.
     """
-    if not judged.targets:
-        raise DataError("none of the paper's targets was trained; name them in paper.targets")
+    _check_targets(judged)
     comparisons: list[Comparison] = []
     rows: list[tuple[str | float, ...]] = []
     for target in judged.targets:
@@ -69,6 +68,11 @@ def best_networks(judged: Judged, networks: Mapping[str, str], splits: str = "ea
         ),
         seeds=judged.seeds,
     )
+
+
+def _check_targets(judged: Judged) -> None:
+    if not judged.targets:
+        raise DataError("none of the paper's targets was trained; name them in paper.targets")
 
 
 def _how_sure(judged: Judged) -> str:
@@ -169,6 +173,7 @@ def _overfitting(judged: Judged) -> Comparison:
 
 def parity(judged: Judged) -> PaperItem:
     """Return Figure 2: predicted against labelled values and the distribution of errors, first seed drawn."""
+    _check_targets(judged)
     comparisons = []
     arrays: dict[str, FloatArray] = {}
     rows: list[tuple[str | float, ...]] = []

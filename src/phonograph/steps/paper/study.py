@@ -63,13 +63,10 @@ def violins(key: str, study: HyperparameterStudy, seed: int) -> PaperItem:
     for place, axis in enumerate(axes):
         codes = [study.axes[axis].index(trial.values[place]) for trial in shown]
         arrays[f"level.{axis}"] = np.array(codes, dtype=np.float64)
-    comparisons = [_rate_matters(key, points, seed), _best_rates(key, points, seed)]
-    if study.strategy != "full":
-        comparisons = [without(line.key, _unfinished(study, trials), headline=True) for line in comparisons]
     return PaperItem(
         key=key,
         title=f"Hyperparameters: {WORDS[target]}",
-        comparisons=tuple(comparisons),
+        comparisons=_comparisons(key, study, trials, points, seed),
         sentences=(
             f"{plural(len(trials), 'model')} on validation (the paper: 480 for each target), strategy "
             f"{study.strategy!r}, up to {plural(max(trial.epochs for trial in trials), 'epoch')}; "
@@ -83,12 +80,17 @@ def violins(key: str, study: HyperparameterStudy, seed: int) -> PaperItem:
     )
 
 
-def _unfinished(study: HyperparameterStudy, trials: Sequence[StudyTrial]) -> str:
+def _comparisons(
+    key: str, study: HyperparameterStudy, trials: Sequence[StudyTrial], points: Points, seed: int
+) -> tuple[Comparison, ...]:
+    if study.strategy == "full":
+        return _rate_matters(key, points, seed), _best_rates(key, points, seed)
     epochs = plural(max(trial.epochs for trial in trials), "epoch")
-    return (
+    reason = (
         f"strategy {study.strategy!r} trains the whole grid for {epochs} only, where low learning rates have not "
         "finished; a study with strategy 'full' decides"
     )
+    return tuple(without(f"{key}.{name}", reason, headline=True) for name in ("learning-rate", "best-rates"))
 
 
 def points_of(axes: Sequence[str], trials: Sequence[StudyTrial]) -> Points:
