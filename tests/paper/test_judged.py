@@ -57,15 +57,15 @@ def predicted(
 
 def test_seeds_that_share_one_test_part_do_not_know_other_cells() -> None:
     held = dict.fromkeys(("r2", "mae", "train.r2"), 0)
-    for draw in range(40):
+    for draw in range(24):
         judged = one_split(draw)
         truths = {"r2": 0.8, "mae": np.sqrt(2 / np.pi) * np.sqrt(0.2), "train.r2": 0.8}
         for name, truth in truths.items():
             part, _, metric = name.rpartition(".")
             found = judged.interval(GAP, part or "test", metric)
             held[name] += found.low <= truth <= found.high
-    # Seeds alone hold it in 1 to 8 of 40.
-    assert min(held.values()) >= 34, held
+    # Seeds alone hold it in less than half.
+    assert min(held.values()) >= 20, held
 
 
 def test_the_wider_of_both_intervals_counts() -> None:
@@ -84,7 +84,7 @@ def test_networks_without_bias_are_not_called_biased_for_their_cells() -> None:
 
 def test_networks_that_do_not_overfit_are_not_said_to_for_their_cells() -> None:
     found = [
-        verdicts(models.best_networks(one_split(draw, targets=TARGETS), {}))["table1.overfitting"] for draw in range(3)
+        verdicts(models.best_networks(one_split(draw, targets=TARGETS), {}))["table1.overfitting"] for draw in range(2)
     ]
     assert "disagrees" not in found
 
@@ -107,7 +107,7 @@ def several(**r2: float) -> Judged:
     """Networks of all targets with a given R², 0.9 where none is given."""
     rows, predictions = [], []
     for target in TARGETS:
-        found = judged_rows(target, 0.1, 0.1 * np.sqrt(1 - r2.get(target, 0.9)))
+        found = judged_rows(target, 0.1, 0.1 * np.sqrt(1 - r2.get(target, 0.9)), n=300)
         rows += found[0]
         predictions += found[1]
     return Judged(rows, predictions, {})
@@ -115,21 +115,21 @@ def several(**r2: float) -> Judged:
 
 def test_a_claim_about_all_targets_is_decided_target_by_target() -> None:
     assert verdicts(models.best_networks(several(), {}))["table1.all-r2"] == "agrees"
-    assert verdicts(models.best_networks(several(vbm_eV=0.7), {}))["table1.all-r2"] == "disagrees"
+    assert verdicts(models.best_networks(several(vbm_eV=0.6), {}))["table1.all-r2"] == "disagrees"
     assert verdicts(models.best_networks(several(vbm_eV=0.79), {}))["table1.all-r2"] == "undecided"
 
 
 def test_the_worst_target_by_value_does_not_hide_one_that_is_surely_wrong() -> None:
-    judged = several(vbm_eV=0.75)
+    judged = several(vbm_eV=0.65)
     # The stress is worse by its value, and so uncertain that it decides nothing.
     for place, item in enumerate(judged.predictions):
         if (item.target, item.tested_on) == ("hydrostatic_stress_GPa", "test"):
             rng = np.random.default_rng(place)
-            wrong = item.prediction if item.seed else rng.permutation(item.prediction)
+            wrong = item.prediction if item.seed > 1 else rng.permutation(item.prediction)
             object.__setattr__(item, "prediction", wrong)
     item = models.best_networks(judged, {})
     line = next(line for line in item.comparisons if line.key == "table1.all-r2")
-    assert line.value == pytest.approx(0.72, abs=0.03)
+    assert line.value == pytest.approx(0.54, abs=0.04)
     assert line.low < 0.79 < line.high
     assert line.verdict == "disagrees"
     assert "valence-band maximum" in line.reason
