@@ -19,6 +19,7 @@ from phonograph.types import (
     Labels,
 )
 from phonograph.types.labels import PROPERTY_UNITS
+from phonograph.types.paper import PaperItem
 
 TARGETS = ("energy_eV_per_atom", "band_gap_eV", "vbm_eV", "hydrostatic_stress_GPa")
 POSCAR = """Ag3SBr
@@ -82,6 +83,10 @@ final_seeds = []
 learning_rate = [1e-2, 1e-3, 1e-4, 1e-5]
 dropout = [0.0, 0.4]
 """
+
+
+def verdicts(item: PaperItem) -> dict[str, str]:
+    return {line.key: line.verdict for line in item.comparisons}
 
 
 def configurations(name: str, n: int, rms_A: float, amplitudes_A: tuple[float, ...] = ()) -> Configurations:
@@ -187,7 +192,7 @@ def curve_row(trained: str, tested: str, size: int, seed: int, mae: float, r2: f
 def judged_rows(
     target: str, spread: float, rmse: float, seeds: int = 5, n: int = 675, bias: float = 0.0
 ) -> tuple[list[CurveRow], list[CurvePredictions]]:
-    """Networks whose errors are normal with a given RMSE on labels of a given spread."""
+    """Networks whose errors are normal with a given RMSE on labels of a given spread, each seed with other cells."""
     from phonograph.evaluation.bootstrap import metric_sums, metrics_of
 
     rows, predictions = [], []
@@ -223,7 +228,7 @@ def judged_rows(
                     size=3825,
                     seed=seed,
                     candidate="",
-                    sample_ids=tuple(f"{part}-{i}" for i in range(n)),
+                    sample_ids=tuple(f"{part}-{seed}-{i}" for i in range(n)),
                     truth=truth,
                     prediction=prediction,
                     train_range=(-1.0, 1.0),

@@ -8,11 +8,12 @@ from scipy.stats import norm
 
 from phonograph.config_paper import ITEMS
 from phonograph.report.paper import NAMES
+from phonograph.report.words import number
 from phonograph.steps.paper.distributions import correlation, distances, grouped_histograms, overlap, share
 from phonograph.steps.paper.published import STATEMENTS, TABLE_1
 from phonograph.steps.paper.remake import PLANS
-from phonograph.steps.paper.verdicts import exactly, with_bound, with_number, without
-from phonograph.types.curves import Interval
+from phonograph.steps.paper.verdicts import exactly, with_bound, with_every, with_number, without
+from phonograph.types.curves import LEVEL, Interval
 
 NUMBER = "fig4.phonon.own.r2"  # 0.85 ± 0.005
 CLAIM = "s10.band_gap_eV"
@@ -36,6 +37,75 @@ def test_a_number_agrees_where_the_intervals_meet(ours: Interval, verdict: str, 
     found = with_number(NUMBER, ours, n=10, n_of="seeds")
     assert found.verdict == verdict
     assert words in found.reason
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [
+        (interval(0.70, 1.00), "agrees"),
+        (interval(-0.68, 1.00), "undecided"),
+        (Interval(value=0.95, low=0.60, high=1.0), "undecided"),  # one side reaches too far
+        (interval(-0.90, 0.70), "disagrees"),
+    ],
+)
+def test_an_interval_that_meets_almost_any_number_agrees_with_none(ours: Interval, verdict: str) -> None:
+    found = with_number(NUMBER, ours, n=3, n_of="seeds")
+    assert found.verdict == verdict
+    assert ("too wide" in found.reason) == (verdict == "undecided")
+
+
+def test_a_number_printed_roughly_is_met_as_roughly() -> None:
+    rough = "fig4.complementary.mae"  # 0.010 ± 0.005 eV
+    assert with_number(rough, interval(0.006, 0.014), n=3, n_of="seeds").verdict == "agrees"
+    assert with_number(rough, interval(-0.01, 0.03), n=3, n_of="seeds").verdict == "undecided"
+
+
+EVERY = {"clear": (1.0, 2.0), "clearer": (3.0, 4.0)}
+
+
+@pytest.mark.parametrize(
+    ("cases", "verdict", "words"),
+    [
+        (EVERY, "agrees", ""),
+        ({**EVERY, "open": (-1.0, 2.0)}, "undecided", "open"),
+        ({**EVERY, "open": (-3.0, 0.5), "lost": (-0.9, -0.1)}, "disagrees", "lost: −0.50"),
+        # Lost at 95 % but not where three cases are counted: chance alone finds such a case more often.
+        ({**EVERY, "barely": (-1.0, -0.01)}, "undecided", "barely"),
+        ({**EVERY, "level": (0.0, 0.0)}, "undecided", "level"),
+        ({**EVERY, "unknown": (np.nan, np.nan)}, "cannot be compared", "no 95 % interval"),
+        ({"unknown": (np.nan, np.nan), "lost": (-2.0, -1.0)}, "disagrees", "lost"),
+    ],
+)
+def test_a_claim_about_every_case_goes_case_by_case(
+    cases: dict[str, tuple[float, float]], verdict: str, words: str
+) -> None:
+    def at(level: float) -> dict[str, Interval]:
+        wider = 0.0 if level == LEVEL else 0.05
+        return {
+            name: Interval(value=0.5 * (low + high), low=low - wider, high=high + wider)
+            for name, (low, high) in cases.items()
+        }
+
+    def mirrored(level: float) -> dict[str, Interval]:
+        return {
+            name: Interval(value=-found.value, low=-found.high, high=-found.low) for name, found in at(level).items()
+        }
+
+    found = with_every(
+        CLAIM, at, n=1, n_of="cells", at_least=0.0, otherwise=lambda name, ours: f"{name}: {number(ours.value, 2)}"
+    )
+    assert found.verdict == verdict
+    assert words in found.reason
+    other = with_every(CLAIM, mirrored, n=1, n_of="cells", at_most=0.0, otherwise=lambda name, _: name)
+    assert other.verdict == verdict
+
+
+def test_every_claim_shows_the_case_that_is_worst() -> None:
+    def at(_: float) -> dict[str, Interval]:
+        return {"one": interval(0.8, 0.9), "worst": interval(0.5, 0.7), "other": interval(0.6, 0.9)}
+
+    found = with_every(CLAIM, at, n=1, n_of="cells", at_least=0.4, otherwise=lambda name, _: name)
+    assert (found.low, found.high) == (0.5, 0.7)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def _header(run: PaperRun) -> Markup:
     notes = {
         AGREES: "our 95 % interval meets the number, or lies on the claim's side",
         DISAGREES: "it does not; what was found instead is said",
-        UNDECIDED: "the interval lies on both sides of the bound",
+        UNDECIDED: "the interval is too wide, or lies on both sides of the bound",
         NOT_COMPARABLE: "no published number, or no common scale",
     }
     tiles = [
@@ -242,12 +242,19 @@ def _missing(run: PaperRun) -> Section:
 
 def _how(run: PaperRun, items: Sequence[PaperItem]) -> Section:
     rules = [
-        "A number agrees where our 95 % interval meets the printed one (± half a unit of its last digit).",
+        "A number agrees where our 95 % interval meets the printed one (± half a unit of its last digit). It is "
+        "undecided where ours meets it but reaches further to one side than a quarter of the number, and than the "
+        "printed interval does.",
         "A claim in words has a bound, stated as its rule: it agrees where the whole interval is on its side, "
         "disagrees where the whole interval is on the other, and is undecided where the interval holds the bound.",
-        "Errors in eV or GPa are compared only where the labels spread alike; else in units of the spread.",
-        "Intervals over seeds are those of the corrected resampled t; over cells, of a bootstrap of groups; of shares, "
-        "Wilson's.",
+        "A claim about all of several cases (targets, pairs of hyperparameters or of bonds) agrees where all intervals "
+        "are on its side; one that is wholly on the other, corrected for their number, contradicts it.",
+        "Errors in eV or GPa, of one test beside the paper's or of two tests of ours, are compared only where the "
+        "labels spread alike within a factor of 1.25; else both are given in units of the spread.",
+        "Intervals over seeds are those of the corrected resampled t; where all seeds share one split, the wider of "
+        "that and of a bootstrap of groups of cells; over cells, of a bootstrap of groups; of shares, Wilson's.",
+        "In studies, networks that failed or have R² < −1 count as the worst, and only drawings leave them out. Only "
+        "a full grid, trained to the end, decides.",
     ]
     total = sum(run.seconds.values())
     rows = [[NAMES[item.key], f"{run.seconds.get(item.key, 0.0):.1f}"] for item in items]

@@ -301,9 +301,12 @@ def _study(item: PaperItem, number: str) -> Markup:
         present = sorted(set(place.tolist()))
         for metric, label in (("r2", "R²"), ("mae", f"MAE ({unit})"), ("mse", f"MSE (({unit})²)")):
             groups = [item.arrays[metric][place == level] for level in present]
-            names = _shown([levels[axis][step] for step in range(len(present))], axis)
+            names = _shown([levels[axis][int(step)] for step in present], axis)
             pictures.append(_violins(groups, names, axis.replace("_", " "), label, metric))
-    caption = "Scores of all models on the validation part by hyperparameter; bars: quartiles, dots: medians."
+    caption = (
+        "Scores on the validation part by hyperparameter; bars: quartiles, dots: medians of what is drawn. Models with "
+        "R² < −1 and those that failed are not drawn; in the verdicts and tables they count as R² = −1."
+    )
     return figure(number, caption, *pictures, columns=3)
 
 

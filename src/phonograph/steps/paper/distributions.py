@@ -10,7 +10,7 @@ import numpy as np
 from phonograph.evaluation.bootstrap import bca, group_counts, group_sums
 from phonograph.streams import stream
 from phonograph.types import FloatArray
-from phonograph.types.curves import Interval
+from phonograph.types.curves import LEVEL, Interval
 
 DRAWS = 500
 PERMUTATIONS = 50
@@ -132,6 +132,12 @@ def _members(groups: Sequence[str]) -> list[np.ndarray]:
     _, owner = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
     order = np.argsort(owner, kind="stable")
     return np.split(order, np.cumsum(np.bincount(owner))[:-1])
+
+
+def percentiles(value: float, draws: FloatArray, level: float = LEVEL) -> Interval:
+    """Return a value with the central quantiles of its resamples, widened where they leave it out."""
+    low, high = np.quantile(draws, (0.5 - 0.5 * level, 0.5 + 0.5 * level))
+    return Interval(value=value, low=float(min(low, value)), high=float(max(high, value)), level=level)
 
 
 def share(hits: int, count: int) -> Interval:

@@ -21,7 +21,7 @@ from phonograph.steps.context import Context, RunResult
 from phonograph.steps.fit_jobs import VALIDATION
 from phonograph.steps.fits import FitOutcome, FitRequest, run_fits
 from phonograph.steps.paper.data import PHONON, RANDOM, PaperData
-from phonograph.steps.paper.models import Judged
+from phonograph.steps.paper.judged import Judged
 from phonograph.steps.paper.published import WORDS
 from phonograph.steps.paper.shelf import FOLDER
 from phonograph.training import FitJob, TrainingSettings, combine_splits, make_split

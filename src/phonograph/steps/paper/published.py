@@ -176,7 +176,7 @@ _SAID = (
     *_table_1(),
     _claim(
         "table1.all-r2",
-        "lowest test R² of the targets",
+        "lowest test r² (squared Pearson) of the targets",
         "R² was around or above 0.80 in all cases",
         "Section 2.2",
     ),

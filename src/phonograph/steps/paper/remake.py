@@ -21,6 +21,7 @@ from phonograph.steps.learning_curve import learning_curve_step
 from phonograph.steps.networks import graphs_step
 from phonograph.steps.paper import bonds, cells, curves, models, study
 from phonograph.steps.paper.data import COMBINED, MD, PHONON, RANDOM, PaperData
+from phonograph.steps.paper.judged import Judged
 from phonograph.steps.paper.networks import Networks, configured, winners
 from phonograph.steps.paper.published import STUDY_FIGURES
 from phonograph.steps.paper.rest import energies_above_rest
@@ -88,7 +89,7 @@ class Makers:
         return study_step(self.context, self.with_graphs)
 
     @cached_property
-    def judged(self) -> models.Judged:
+    def judged(self) -> Judged:
         """Networks of Table 1 with their predictions."""
         return self.networks.judged()
 
