@@ -418,6 +418,7 @@ def test_meshes(counts, centred):
         {"provides": ("fermi_level_eV",)},
         {"provides": ("vbm_mean_eV",)},
         {"keep_wave_function": True},
+        {"command": ()},
         {"functional": "HSE06"},
         {"eps_scf": 0.0},
         {"multiplicity": -1},

@@ -14,7 +14,8 @@ import pytest
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.labels.engines.espresso import EspressoLabeller, pressure_to_stress_GPa
 from phonograph.labels.engines.espresso_input import find_pseudopotential, read_pseudopotential
-from phonograph.labels.task import calculation, rebuild
+from phonograph.labels.execution.entry import label_with_remedies
+from phonograph.labels.task import calculation, rebuild, structure_bytes
 from phonograph.types import Crystal
 from phonograph.units import BOHR_A, EV_PER_A3_IN_GPA, HARTREE_EV
 
@@ -51,6 +52,7 @@ def labeller(pseudos):
                 "k_mesh": (2, 2, 2),
                 "convergence_Ry": 1e-10,
                 "provides_arrays": ARRAYS,
+                "folder": str(pseudos.parent / "calculations"),
                 **changes,
             }
         )
@@ -361,7 +363,7 @@ def test_hostile_xml_is_refused_in_one_sentence(labeller, tmp_path, text):
 
 
 def test_waiting_for_files(labeller, outputs, tmp_path):
-    waiting = labeller(folder=str(tmp_path / "calculations"))
+    waiting = labeller()
     assert waiting.label(silicon()).failure == "waiting"
     (place,) = (path for path in (tmp_path / "calculations").iterdir() if path.is_dir())
     text = (place / "espresso.pwi").read_text()
@@ -379,6 +381,18 @@ def test_waiting_for_files(labeller, outputs, tmp_path):
     (place / TEXT).write_text("Error in routine x (1):\n bad\n")
     assert waiting.label(silicon()).failure == "crashed"
     assert (place / "phonograph.save" / XML).is_file()
+
+
+def test_outputs_that_somebody_else_made_are_read_once(labeller):
+    """Nothing runs, so nothing is tried again: an attempt with a changed mixing would be a lie in the log."""
+    waiting = labeller(version="6.7MaX")
+    waiting.label(silicon())
+    (path,) = Path(waiting.folder).glob("*/espresso.pwi")
+    path.with_name(TEXT).write_text("Error in routine x (1):\n bad\n")
+    (attempt,) = label_with_remedies(structure_bytes(silicon()), calculation(waiting), 60.0)
+    assert attempt.result.failure == "crashed"
+    assert "attempt" not in attempt.result.message
+    assert all(waiting.remedy(2, failure) is None for failure in ("crashed", "not_converged"))
 
 
 def test_a_program_that_is_not_there(labeller):
@@ -400,7 +414,7 @@ def test_which_pseudopotential(pseudos, monkeypatch):
     (pseudos / "C.UPF").write_text("nothing")
     with pytest.raises(InputFileError, match="names no element and valence"):
         find_pseudopotential(pseudos, "C", {})
-    labeller = EspressoLabeller()
+    labeller = EspressoLabeller(folder="calculations")
     monkeypatch.delenv("ESPRESSO_PSEUDO", raising=False)
     with pytest.raises(ConfigurationError, match="give pseudopotential_folder or set ESPRESSO_PSEUDO"):
         labeller.identity()
@@ -420,7 +434,7 @@ def test_the_name_of_a_calculation_holds_the_pseudopotential_and_not_its_place(l
 
 
 def test_remedies_change_the_way_and_not_the_answer(labeller):
-    first = labeller()
+    first = labeller(command=("pw.x",))
     words, second = first.remedy(2, "not_converged")
     _, third = first.remedy(3, "not_converged")
     assert words == "mixing 0.28, 200 steps, solver david"
@@ -442,6 +456,7 @@ def test_remedies_change_the_way_and_not_the_answer(labeller):
         ({"provides": ("fermi_level_eV",)}, "needs occupations = 'smearing'"),
         ({"provides": ()}, "must name a property"),
         ({"functional": "b3lyp"}, "functional must be one of"),
+        ({"folder": ""}, "EspressoLabeller needs a command that runs its program, or a folder"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(labeller, changes, words):

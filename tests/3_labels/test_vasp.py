@@ -381,7 +381,7 @@ BAD = [
     ({"template": "lda"}, "one of"),
     ({"provides": ()}, "must name a property"),
     ({"provides": ("total_magnetic_moment_muB",)}, "spin = true"),
-    ({"folder": ""}, "command that runs VASP"),
+    ({"folder": ""}, "VaspLabeller needs a command that runs its program, or a folder"),
     ({"cutoff_eV": float("nan")}, "greater than 0"),
 ]
 

@@ -9,14 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from phonograph.errors import InputFileError
+from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.labels.engines.jobs import note_job
 from phonograph.labels.engines.program import Ran, find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
 from phonograph.labels.task import structure_bytes
-from phonograph.options import option
+from phonograph.options import check_options, option
 from phonograph.types import Crystal, LabelResult
 
 
@@ -57,6 +57,13 @@ class FileEngine(ABC):
     OUTPUT: ClassVar[str]
     """Name of the file that gets the program's standard output."""
 
+    def __post_init__(self) -> None:
+        check_options(self)
+        if not self.command and not self.folder:
+            raise ConfigurationError(
+                f"{type(self).__name__} needs a command that runs its program, or a folder to wait for its outputs"
+            )
+
     @abstractmethod
     def write_inputs(self, crystal: Crystal, folder: Path) -> None:
         """Write every input file of one structure; raises :class:`Refused` where that cannot or must not be."""
@@ -74,6 +81,17 @@ class FileEngine(ABC):
     @abstractmethod
     def has_outputs(self, folder: Path) -> bool:
         """Return whether ``folder`` holds an output that claims to be finished."""
+
+    @abstractmethod
+    def another_way(self, attempt: int, failure: str) -> tuple[str, Self] | None:
+        """Return what is changed and the changed labeller for a further attempt; None to give up."""
+
+    def remedy(self, attempt: int, failure: str) -> tuple[str, Self] | None:
+        """Return another way to the same answer, only where the program is run from here.
+
+        Who waits for files repairs them: an attempt in which nothing runs would be told as one that did.
+        """
+        return self.another_way(attempt, failure) if self.command else None
 
     @property
     def tight_folder(self) -> str:

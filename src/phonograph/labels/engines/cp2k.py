@@ -45,7 +45,7 @@ from phonograph.labels.engines.cp2k_output import Cp2kOutput, StoppedUnconverged
 from phonograph.labels.engines.program import find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
 from phonograph.labels.task import canonical_json, structure_bytes
-from phonograph.options import check_options, option
+from phonograph.options import option
 from phonograph.types import Crystal, FloatArray, LabelResult
 from phonograph.units import BOHR_A, HARTREE_EV
 
@@ -183,7 +183,7 @@ class Cp2kLabeller(FileEngine):
     memory_GB: float = option(1.5, "Memory that one label needs, GB.", above=0.0, decides=False)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if len(self.k_mesh) != 3:
             raise ConfigurationError(f"Cp2kLabeller.k_mesh must hold three numbers; got {self.k_mesh}")
         if len(self.manifolds) != 2:
@@ -250,9 +250,9 @@ class Cp2kLabeller(FileEngine):
     def _program(self) -> str:
         return self.command[0] if self.command else "cp2k.psmp"
 
-    def remedy(self, attempt: int, failure: str) -> tuple[str, Self] | None:
+    def another_way(self, attempt: int, failure: str) -> tuple[str, Self] | None:
         """Mix less, remember more and take more steps, from atoms: other ways to the same answer."""
-        if failure != "not_converged" or not self.command:
+        if failure != "not_converged":
             return None
         mixing, steps = self.mixing * 0.4 ** (attempt - 1), self.max_scf * 2 ** (attempt - 1)
         memory = self.mixing_memory + 4 * (attempt - 1)

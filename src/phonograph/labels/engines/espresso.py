@@ -33,7 +33,7 @@ from phonograph.labels.engines.espresso_output import LARGEST_BYTES, PwOutput, c
 from phonograph.labels.engines.espresso_text import read_text_output
 from phonograph.labels.engines.program import Ran, find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
-from phonograph.options import check_options, option
+from phonograph.options import option
 from phonograph.types import Crystal, FloatArray, LabelResult
 from phonograph.units import BOHR_A, EV_PER_A3_IN_GPA, HARTREE_EV
 
@@ -121,7 +121,7 @@ class EspressoLabeller(FileEngine):
     memory_GB: float = option(1.0, "Memory that the command uses, GB.", above=0.0, decides=False)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         for name in ("k_mesh", "k_shift"):
             if len(getattr(self, name)) != 3:
                 raise ConfigurationError(f"EspressoLabeller.{name} must hold three numbers; got {getattr(self, name)}")
@@ -172,7 +172,7 @@ class EspressoLabeller(FileEngine):
             return {e: read_pseudopotential(folder / f, e).sha256 for e, f in sorted(self.pseudopotentials.items())}
         return {path.name: sha256_of(path) for path in upf_files(folder)}
 
-    def remedy(self, attempt: int, failure: str) -> tuple[str, Self] | None:
+    def another_way(self, attempt: int, failure: str) -> tuple[str, Self] | None:
         """Mix less and take more steps, then change the solver: other ways to the same answer."""
         if failure not in ("not_converged", "crashed"):
             return None
