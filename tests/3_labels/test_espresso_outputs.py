@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from label_toys import configurations_of
 
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.labels.engines.espresso import EspressoLabeller, pressure_to_stress_GPa
 from phonograph.labels.engines.espresso_input import find_pseudopotential, read_pseudopotential
 from phonograph.labels.execution.entry import label_with_remedies
+from phonograph.labels.plan import planned
 from phonograph.labels.task import calculation, rebuild, structure_bytes
 from phonograph.types import Crystal
 from phonograph.units import BOHR_A, EV_PER_A3_IN_GPA, HARTREE_EV
@@ -393,6 +395,12 @@ def test_outputs_that_somebody_else_made_are_read_once(labeller):
     assert attempt.result.failure == "crashed"
     assert "attempt" not in attempt.result.message
     assert all(waiting.remedy(2, failure) is None for failure in ("crashed", "not_converged"))
+
+
+def test_a_pseudopotential_that_no_structure_has_is_told_before_anything_is_computed(labeller):
+    carbide = replace(silicon(), numbers=np.array([14, 6]))
+    with pytest.raises(ConfigurationError, match="must hold one pseudopotential of C named"):
+        planned([configurations_of([carbide])], [labeller(version="6.7MaX")])
 
 
 def test_a_program_that_is_not_there(labeller):

@@ -19,7 +19,7 @@ from phonograph.files.safety import sha256_of, shown
 from phonograph.labels.edges import CBM, CBM_MEAN, DIRECT_GAP, GAP, VBM, VBM_MEAN, band_edges
 from phonograph.labels.engines.by_files import FileEngine
 from phonograph.labels.engines.calculators import ENERGY, STRESS
-from phonograph.labels.engines.cp2k_check import check_output
+from phonograph.labels.engines.cp2k_check import check_output, xtb_refusal
 from phonograph.labels.engines.cp2k_data import (
     INSTALL,
     Entry,
@@ -54,10 +54,6 @@ FORCES, TENSOR = "forces_eV_per_A", "stress_GPa"
 XTB = "GFN1-xTB"
 
 _EDGES = (GAP, DIRECT_GAP, VBM, CBM, VBM_MEAN, CBM_MEAN)
-_HALOGENS, _ACCEPTORS = frozenset(("Br", "I", "At")), frozenset(("N", "O", "P", "S"))
-"""Where CP2K's GFN1-xTB fails the symmetry and strain tests, *measured*: Ag3SBr runs away, and the stress of Ag3SI is
-23.5 GPa where the energy's derivative is 2.4; Ag3SCl, NaCl and Si pass."""
-
 _BANDS = ("eigenvalues_eV", "k_points", "k_weights")
 _PROBE_S = 60.0
 _PHYSICAL = (
@@ -290,8 +286,9 @@ class Cp2kLabeller(FileEngine):
 
     def _refusal(self, crystal: Crystal) -> str:
         if self.method == XTB:
-            return self._xtb_refusal(crystal)
-        _, potential = self._entries(crystal)
+            derived = {ENERGY, STRESS, FORCES, TENSOR} & {*self.provides, *self.provides_arrays}
+            return xtb_refusal(crystal.symbols) if derived else ""
+        _, potential = self._entries(crystal.symbols)
         valence = {entry.element: entry.electrons for entry in potential}
         electrons = sum(valence[symbol] for symbol in crystal.symbols) - self.charge_e
         unpaired = max(0, self.multiplicity - 1)
@@ -299,18 +296,6 @@ class Cp2kLabeller(FileEngine):
             given = self.multiplicity or 1
             return f"{electrons} electrons do not go with multiplicity {given}; set multiplicity or charge_e"
         return ""
-
-    def _xtb_refusal(self, crystal: Crystal) -> str:
-        if not {ENERGY, STRESS, FORCES, TENSOR} & {*self.provides, *self.provides_arrays}:
-            return ""
-        present = set(crystal.symbols)
-        halogens, acceptors = sorted(present & _HALOGENS), sorted(present & _ACCEPTORS)
-        if not halogens or not acceptors:
-            return ""
-        return (
-            f"energies, forces and stress of {XTB} are wrong for {halogens[0]} with {acceptors[0]} (its halogen-bond "
-            "term); ask for gap, VBM and CBM only, or use method GPW"
-        )
 
     def write_inputs(self, crystal: Crystal, folder: Path) -> None:
         """Write ``cp2k.inp`` and, beside it, just the data it uses: the folder can be run anywhere."""
@@ -335,7 +320,7 @@ class Cp2kLabeller(FileEngine):
         return path
 
     def _settings(self, crystal: Crystal, folder: Path) -> Cp2kSettings:
-        basis, potential = self._entries(crystal)
+        basis, potential = self._entries(crystal.symbols)
         points, weights = k_mesh(self.k_mesh, centred=self.k_centre == "gamma")
         project = self._project(crystal, basis, potential)
         earlier = self.keep_wave_function and (folder / wave_function(project)).is_file()
@@ -365,13 +350,17 @@ class Cp2kLabeller(FileEngine):
             stress=STRESS in self.provides or TENSOR in self.provides_arrays,
         )
 
-    def _entries(self, crystal: Crystal) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
-        """Return basis sets and potentials of the crystal's elements, which must belong together."""
+    def check_elements(self, elements: Sequence[str]) -> None:
+        """Raise where an element has no basis set or potential of the names that were given."""
+        self._entries(elements)
+
+    def _entries(self, symbols: Sequence[str]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+        """Return basis sets and potentials of the elements, which must belong together."""
         if self.method == XTB:
             return (), ()
         folder = data_folder(self.data_folder, self._program)
         basis, potential = [], []
-        for symbol in dict.fromkeys(crystal.symbols):
+        for symbol in dict.fromkeys(symbols):
             name = self.basis_of.get(symbol, self.basis)
             basis.append(find_entry(folder, self.basis_files, symbol, name, potential=False))
             name = self.potential_of.get(symbol, self.potential)

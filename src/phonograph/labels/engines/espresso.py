@@ -198,7 +198,7 @@ class EspressoLabeller(FileEngine):
 
     def write_inputs(self, crystal: Crystal, folder: Path) -> None:
         """Write ``espresso.pwi``."""
-        pseudos = self._pseudopotentials(crystal)
+        pseudos = self._pseudopotentials(crystal.symbols)
         text = input_text(self._namelists(crystal, pseudos), crystal, pseudos, self.k_mesh, self.k_shift)
         (folder / self.INPUT).write_text(text, encoding="utf-8")
 
@@ -247,9 +247,13 @@ class EspressoLabeller(FileEngine):
         }
         return {"CONTROL": control, "SYSTEM": system, "ELECTRONS": electrons}
 
-    def _pseudopotentials(self, crystal: Crystal) -> tuple[Pseudopotential, ...]:
+    def check_elements(self, elements: Sequence[str]) -> None:
+        """Raise where an element has no pseudopotential, or several and none is chosen."""
+        self._pseudopotentials(elements)
+
+    def _pseudopotentials(self, symbols: Sequence[str]) -> tuple[Pseudopotential, ...]:
         folder = pseudopotential_folder(self.pseudopotential_folder)
-        return tuple(find_pseudopotential(folder, one, self.pseudopotentials) for one in dict.fromkeys(crystal.symbols))
+        return tuple(find_pseudopotential(folder, one, self.pseudopotentials) for one in dict.fromkeys(symbols))
 
     def _electrons(self, crystal: Crystal, pseudos: Sequence[Pseudopotential]) -> float:
         valence = {one.element: one.valence for one in pseudos}
@@ -287,7 +291,7 @@ class EspressoLabeller(FileEngine):
     def _check(self, output: PwOutput, crystal: Crystal) -> None:
         """Raise unless ``output`` is of this crystal and of these settings."""
         _check_structure(output, crystal)
-        pseudos = self._pseudopotentials(crystal)
+        pseudos = self._pseudopotentials(crystal.symbols)
         expected: dict[str, Any] = self._namelists(crystal, pseudos)["SYSTEM"] | {
             "calculation": "scf",
             "conv_thr": self.convergence_Ry,
