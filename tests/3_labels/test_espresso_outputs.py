@@ -388,13 +388,39 @@ def test_waiting_for_files(labeller, outputs, tmp_path):
 def test_outputs_that_somebody_else_made_are_read_once(labeller):
     """Nothing runs, so nothing is tried again: an attempt with a changed mixing would be a lie in the log."""
     waiting = labeller(version="6.7MaX")
-    waiting.label(silicon())
-    (path,) = Path(waiting.folder).glob("*/espresso.pwi")
-    path.with_name(TEXT).write_text("Error in routine x (1):\n bad\n")
+    (written(waiting) / TEXT).write_text("Error in routine x (1):\n bad\n")
     (attempt,) = label_with_remedies(structure_bytes(silicon()), calculation(waiting), 60.0)
     assert attempt.result.failure == "crashed"
     assert "attempt" not in attempt.result.message
     assert all(waiting.remedy(2, failure) is None for failure in ("crashed", "not_converged"))
+
+
+def written(labeller) -> Path:
+    """Let the labeller write its inputs; return their folder."""
+    assert "inputs written to" in labeller.label(silicon()).message
+    (path,) = Path(labeller.folder).glob("*/espresso.pwi")
+    return path.parent
+
+
+def test_an_output_without_its_end_is_told_while_the_label_waits(labeller):
+    waiting = labeller()
+    folder = written(waiting)
+    (folder / TEXT).write_text("     Program PWSCF v.6.7MaX starts on 21Nov2026 at 15:49:34 \n")
+    result = waiting.label(silicon())
+    assert result.failure == "waiting"
+    assert f"{TEXT} in {folder.name} is not finished, last changed 0 s ago" in result.message
+
+
+@pytest.mark.parametrize("name", [TEXT, "phonograph.xml"])
+def test_a_file_that_is_no_output_is_told_by_its_name_alone(labeller, name):
+    """Tables of labels are shared: where a file lies on this machine is nobody's business."""
+    waiting = labeller()
+    folder = written(waiting)
+    (folder / name).write_text("JOB DONE." if name == TEXT else "<a><closed/></a>")
+    result = waiting.label(silicon())
+    assert result.failure == "crashed"
+    assert result.message.startswith((f"{name} is no output of pw.x", f"{name} was not written by pw.x"))
+    assert str(folder.parent) not in result.message
 
 
 def test_a_pseudopotential_that_no_structure_has_is_told_before_anything_is_computed(labeller):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import os
 import shutil
 import stat
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -313,11 +315,15 @@ def test_unfinished_outputs_wait_and_are_left_alone(tmp_path):
         (place / name).unlink()
     (place / "vasprun.xml").write_bytes(whole[: len(whole) // 2])
     before = {path.name: path.read_bytes() for path in place.iterdir()}
-    assert engine.label(one).failure == "waiting"
+    os.utime(place / "vasprun.xml", (time.time() - 600,) * 2)  # whoever wrote it has stopped
+    result = engine.label(one)
+    assert result.failure == "waiting"
+    assert f"vasprun.xml in {place.name} is not finished, last changed 10 min ago" in result.message
+    assert "run it again there if it was stopped" in result.message
     assert {path.name: path.read_bytes() for path in place.iterdir()} == before
     (place / "vasprun.xml").write_bytes(whole)
     (place / "OUTCAR").write_text(" vasp.6.3.0\n")  # still being written
-    assert engine.label(one).failure == "waiting"
+    assert "OUTCAR in" in engine.label(one).message
 
 
 def test_a_folder_of_another_calculation_is_not_overwritten(tmp_path):

@@ -98,6 +98,7 @@ class Cp2kLabeller(FileEngine):
 
     OUTPUT: ClassVar[str] = "cp2k.out"
     INPUT: ClassVar[str] = INPUT
+    RESULTS: ClassVar[tuple[str, ...]] = (OUTPUT,)
 
     command: tuple[str, ...] = option(
         ("cp2k.psmp",),

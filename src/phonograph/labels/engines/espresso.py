@@ -68,6 +68,7 @@ class EspressoLabeller(FileEngine):
 
     OUTPUT: ClassVar[str] = "espresso.pwo"
     INPUT: ClassVar[str] = "espresso.pwi"
+    RESULTS: ClassVar[tuple[str, ...]] = (*XML_FILES, OUTPUT)
 
     provides: tuple[str, ...] = option(
         (ENERGY, STRESS, GAP, DIRECT_GAP, VBM, CBM),
@@ -204,7 +205,7 @@ class EspressoLabeller(FileEngine):
 
     def clear_outputs(self, folder: Path) -> None:
         """Delete what would be read after the next run, should that leave nothing."""
-        for name in (*XML_FILES, self.OUTPUT, "CRASH"):
+        for name in (*self.RESULTS, "CRASH"):
             (folder / name).unlink(missing_ok=True)
 
     def _namelists(self, crystal: Crystal, pseudos: Sequence[Pseudopotential]) -> dict[str, dict[str, Value]]:

@@ -81,6 +81,7 @@ class VaspLabeller(FileEngine):
     """
 
     OUTPUT: ClassVar[str] = "vasp.out"
+    RESULTS: ClassVar[tuple[str, ...]] = _OUTPUTS[:2]
 
     provides: tuple[str, ...] = option(
         (ENERGY, STRESS, GAP, DIRECT_GAP, VBM, CBM), "Properties to label.", choices=(ENERGY, STRESS, *_EDGES, MOMENT)
@@ -231,7 +232,7 @@ class VaspLabeller(FileEngine):
         other = self._other_settings(read_incar(read_text(folder / "INCAR")))
         if other:
             raise Refused("waiting", f"{shown(folder)} holds a calculation of other settings ({other}); {_ONE_FOLDER}")
-        return any(find_output(folder, name) for name in _OUTPUTS[:2])
+        return any(find_output(folder, name) for name in self.RESULTS)
 
     def _other_settings(self, found: Mapping[str, str]) -> str:
         """Return the first tag in which an INCAR differs from what is asked for; empty where none does."""
