@@ -614,6 +614,27 @@ def test_waiting_through_the_pipeline(tmp_path):
     assert (again.column("band_gap_eV").values == third.column("band_gap_eV").values).all()
 
 
+def test_a_table_of_several_versions_says_so(tmp_path):
+    """A calculation without version takes outputs of any, and each label keeps its own."""
+    from label_toys import configurations_of
+
+    import phonograph as pg
+
+    crystals, engine = [crystal(1), crystal(2)], waiting(tmp_path / "vasp")
+    for one, version in zip(crystals, ("6.3.0", "6.4.2"), strict=True):
+        engine.label(one)
+        place = run_folder(tmp_path / "vasp", one)
+        finish(place)
+        for name in ("vasprun.xml", "OUTCAR"):
+            (place / name).write_text((place / name).read_text().replace("6.3.0", version))
+        assert engine.label(one).message == f"computed by VASP {version}"
+        assert dataclasses.replace(engine, version=version).label(one).message == ""
+    for _ in range(2):  # computed, and taken from the store
+        table = pg.label([configurations_of(crystals)], [engine], tmp_path / "labels.sqlite", workers=1)
+        assert any("several versions of the program: 1 of VASP 6.3.0, 1 of VASP 6.4.2" in one for one in table.warnings)
+        assert table.origin.versions["VASP"] == "6.3.0, 6.4.2"
+
+
 def test_the_job_script_visits_each_folder_and_skips_what_is_finished(tmp_path):
     import os
     import subprocess

@@ -45,6 +45,7 @@ from phonograph.labels.engines.cp2k_output import Cp2kOutput, StoppedUnconverged
 from phonograph.labels.engines.program import find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
 from phonograph.labels.task import canonical_json, structure_bytes
+from phonograph.labels.versions import version_note
 from phonograph.options import option
 from phonograph.types import Crystal, FloatArray, LabelResult
 from phonograph.units import BOHR_A, HARTREE_EV
@@ -422,6 +423,7 @@ class Cp2kLabeller(FileEngine):
         return LabelResult(
             values={name: values[name] for name in self.provides},
             arrays={name: arrays[name] for name in self.provides_arrays},
+            message="" if self.version or self.command else version_note("CP2K", output.version),
         )
 
 

@@ -33,6 +33,7 @@ from phonograph.labels.engines.espresso_output import LARGEST_BYTES, PwOutput, c
 from phonograph.labels.engines.espresso_text import read_text_output
 from phonograph.labels.engines.program import Ran, find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
+from phonograph.labels.versions import version_note
 from phonograph.options import option
 from phonograph.types import Crystal, FloatArray, LabelResult
 from phonograph.units import BOHR_A, EV_PER_A3_IN_GPA, HARTREE_EV
@@ -360,6 +361,7 @@ class EspressoLabeller(FileEngine):
         return LabelResult(
             values={name: values[name] for name in self.provides},
             arrays={name: arrays[name] for name in self.provides_arrays},
+            message="" if self.version or self.command else version_note("Quantum ESPRESSO", output.version),
         )
 
     def _after(self, ran: Ran, crystal: Crystal, folder: Path) -> LabelResult:

@@ -45,6 +45,7 @@ from phonograph.labels.engines.vasp_potentials import (
     title_fits,
 )
 from phonograph.labels.failures import failure
+from phonograph.labels.versions import version_note
 from phonograph.options import option
 from phonograph.types import Crystal, IntArray, LabelResult
 
@@ -349,6 +350,7 @@ class VaspLabeller(FileEngine):
         return LabelResult(
             values={name: values[name] for name in self.provides},
             arrays={name: arrays[name] for name in self.provides_arrays},
+            message="" if self.version else version_note("VASP", run.version),
         )
 
 
