@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -268,6 +269,7 @@ def test_the_keeper_outlives_its_labels(tmp_path, monkeypatch):
     """A label's process may print, raise, hang or die: its keeper says how it ended, and starts another."""
     monkeypatch.setenv("SLURM_NTASKS", "1")
     monkeypatch.setattr(cluster_worker, "STARTUP_S", 20.0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     try:
         task, result = task_of("Noisy", tmp_path, mark=True)
         assert json.loads(ask(task)) == {"died": "", "timed_out": False, "error": "", "message": ""}
@@ -276,9 +278,13 @@ def test_the_keeper_outlives_its_labels(tmp_path, monkeypatch):
         environment = Path(f"/proc/{process}/environ").read_bytes()
         assert b"SLURM_NTASKS" not in environment
         assert b"OMP_NUM_THREADS=1" in environment
+        (scratch,) = tmp_path.glob("phonograph-*")
+        assert f"TMPDIR={scratch}".encode() in environment
+        (scratch / "of a program").write_text("wave functions")
         task, result = task_of("Dying", tmp_path, mark=True)
         assert json.loads(ask(task))["died"] == "killed by SIGKILL, perhaps out of memory"
         assert not result.exists()
+        assert not scratch.exists(), "what is killed cannot tidy up"
         task, _ = task_of("Toy", tmp_path)
         told = json.loads(ask(task.replace("label_toys:Toy", "label_toys:Nowhere")))
         assert told["error"] == "ConfigurationError"
@@ -291,6 +297,7 @@ def test_the_keeper_outlives_its_labels(tmp_path, monkeypatch):
         for kept in cluster_worker._kept:
             kept.end()
         cluster_worker._kept.clear()
+    assert not list(tmp_path.glob("phonograph-*"))
 
 
 def ask(task: str, limit_s: float = 30.0) -> str:

@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from label_toys import configurations_of
 
 from phonograph.errors import ConfigurationError, InputFileError
+from phonograph.labels import label
 from phonograph.labels.engines.cp2k import Cp2kLabeller
 from phonograph.labels.engines.cp2k_data import find_entry
 from phonograph.labels.engines.cp2k_input import k_mesh
 from phonograph.labels.engines.cp2k_output import read_output
+from phonograph.labels.plan import planned
 from phonograph.labels.task import calculation, rebuild
 from phonograph.types import Crystal
 from phonograph.units import BOHR_A, HARTREE_EV
@@ -159,7 +162,11 @@ def test_cut_outputs_are_refused(data, tmp_path, part):
     (folder / "cp2k.out").write_text(whole[: int(len(whole) * part)])
     with pytest.raises(InputFileError):
         labeller.read_outputs(crystal, folder)
-    assert labeller.label(crystal).failure in ("waiting", "crashed")
+    result = labeller.label(crystal)
+    # The last part lacks only what comes after the line by which CP2K says that it ended.
+    assert result.failure == ("waiting" if part < 0.98 else "crashed")
+    if result.failure == "waiting":
+        assert f"cp2k.out in {folder.name} is not finished, last changed" in result.message
 
 
 LIES = {
@@ -374,6 +381,22 @@ def test_data_entries(data):
         find_entry(Path(data), ("GTH_POTENTIALS",), "Mg", "GTH-PBE-q12", potential=True)
 
 
+@pytest.mark.parametrize("wrong", [{"basis": "NOPE"}, {"potential": "NOPE"}, {"basis_of": {"Si": "NOPE"}}])
+def test_a_basis_set_that_no_structure_has_is_told_before_anything_is_computed(data, tmp_path, wrong):
+    labeller = waiting("gamma", data, tmp_path / "jobs", **wrong)
+    crystals = [silicon(), silicon(0.1)]
+    with pytest.raises(ConfigurationError, match=r"CP2K has no .* NOPE for Si in .*, which offer"):
+        label([configurations_of(crystals)], [labeller], tmp_path / "labels.sqlite", workers=1)
+    assert not (tmp_path / "jobs").exists()
+    assert not (tmp_path / "labels.sqlite").exists()
+
+
+def test_an_element_that_only_some_structures_have_is_a_hole_of_theirs(data, tmp_path):
+    labeller, other = waiting("gamma", data, tmp_path), replace(silicon(), numbers=np.array([14, 16]))
+    assert planned([configurations_of([silicon(), other])], [labeller]).total == 2
+    assert "no basis set" in labeller.label(other).message
+
+
 def test_identity_follows_the_data_and_the_guess(data, tmp_path):
     labeller = waiting("gamma", data, tmp_path)
     guess = tmp_path / "a-RESTART.wfn"
@@ -418,6 +441,7 @@ def test_meshes(counts, centred):
         {"provides": ("fermi_level_eV",)},
         {"provides": ("vbm_mean_eV",)},
         {"keep_wave_function": True},
+        {"command": ()},
         {"functional": "HSE06"},
         {"eps_scf": 0.0},
         {"multiplicity": -1},

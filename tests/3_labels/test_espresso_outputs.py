@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from label_toys import configurations_of
 
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.labels.engines.espresso import EspressoLabeller, pressure_to_stress_GPa
 from phonograph.labels.engines.espresso_input import find_pseudopotential, read_pseudopotential
-from phonograph.labels.task import calculation, rebuild
+from phonograph.labels.execution.entry import label_with_remedies
+from phonograph.labels.plan import planned
+from phonograph.labels.task import calculation, rebuild, structure_bytes
 from phonograph.types import Crystal
 from phonograph.units import BOHR_A, EV_PER_A3_IN_GPA, HARTREE_EV
 
@@ -51,6 +54,7 @@ def labeller(pseudos):
                 "k_mesh": (2, 2, 2),
                 "convergence_Ry": 1e-10,
                 "provides_arrays": ARRAYS,
+                "folder": str(pseudos.parent / "calculations"),
                 **changes,
             }
         )
@@ -361,7 +365,7 @@ def test_hostile_xml_is_refused_in_one_sentence(labeller, tmp_path, text):
 
 
 def test_waiting_for_files(labeller, outputs, tmp_path):
-    waiting = labeller(folder=str(tmp_path / "calculations"))
+    waiting = labeller()
     assert waiting.label(silicon()).failure == "waiting"
     (place,) = (path for path in (tmp_path / "calculations").iterdir() if path.is_dir())
     text = (place / "espresso.pwi").read_text()
@@ -379,6 +383,50 @@ def test_waiting_for_files(labeller, outputs, tmp_path):
     (place / TEXT).write_text("Error in routine x (1):\n bad\n")
     assert waiting.label(silicon()).failure == "crashed"
     assert (place / "phonograph.save" / XML).is_file()
+
+
+def test_outputs_that_somebody_else_made_are_read_once(labeller):
+    """Nothing runs, so nothing is tried again: an attempt with a changed mixing would be a lie in the log."""
+    waiting = labeller(version="6.7MaX")
+    (written(waiting) / TEXT).write_text("Error in routine x (1):\n bad\n")
+    (attempt,) = label_with_remedies(structure_bytes(silicon()), calculation(waiting), 60.0)
+    assert attempt.result.failure == "crashed"
+    assert "attempt" not in attempt.result.message
+    assert all(waiting.remedy(2, failure) is None for failure in ("crashed", "not_converged"))
+
+
+def written(labeller) -> Path:
+    """Let the labeller write its inputs; return their folder."""
+    assert "inputs written to" in labeller.label(silicon()).message
+    (path,) = Path(labeller.folder).glob("*/espresso.pwi")
+    return path.parent
+
+
+def test_an_output_without_its_end_is_told_while_the_label_waits(labeller):
+    waiting = labeller()
+    folder = written(waiting)
+    (folder / TEXT).write_text("     Program PWSCF v.6.7MaX starts on 21Nov2026 at 15:49:34 \n")
+    result = waiting.label(silicon())
+    assert result.failure == "waiting"
+    assert f"{TEXT} in {folder.name} is not finished, last changed 0 s ago" in result.message
+
+
+@pytest.mark.parametrize("name", [TEXT, "phonograph.xml"])
+def test_a_file_that_is_no_output_is_told_by_its_name_alone(labeller, name):
+    """Tables of labels are shared: where a file lies on this machine is nobody's business."""
+    waiting = labeller()
+    folder = written(waiting)
+    (folder / name).write_text("JOB DONE." if name == TEXT else "<a><closed/></a>")
+    result = waiting.label(silicon())
+    assert result.failure == "crashed"
+    assert result.message.startswith((f"{name} is no output of pw.x", f"{name} was not written by pw.x"))
+    assert str(folder.parent) not in result.message
+
+
+def test_a_pseudopotential_that_no_structure_has_is_told_before_anything_is_computed(labeller):
+    carbide = replace(silicon(), numbers=np.array([14, 6]))
+    with pytest.raises(ConfigurationError, match="must hold one pseudopotential of C named"):
+        planned([configurations_of([carbide])], [labeller(version="6.7MaX")])
 
 
 def test_a_program_that_is_not_there(labeller):
@@ -400,7 +448,7 @@ def test_which_pseudopotential(pseudos, monkeypatch):
     (pseudos / "C.UPF").write_text("nothing")
     with pytest.raises(InputFileError, match="names no element and valence"):
         find_pseudopotential(pseudos, "C", {})
-    labeller = EspressoLabeller()
+    labeller = EspressoLabeller(folder="calculations")
     monkeypatch.delenv("ESPRESSO_PSEUDO", raising=False)
     with pytest.raises(ConfigurationError, match="give pseudopotential_folder or set ESPRESSO_PSEUDO"):
         labeller.identity()
@@ -420,7 +468,7 @@ def test_the_name_of_a_calculation_holds_the_pseudopotential_and_not_its_place(l
 
 
 def test_remedies_change_the_way_and_not_the_answer(labeller):
-    first = labeller()
+    first = labeller(command=("pw.x",))
     words, second = first.remedy(2, "not_converged")
     _, third = first.remedy(3, "not_converged")
     assert words == "mixing 0.28, 200 steps, solver david"
@@ -442,6 +490,7 @@ def test_remedies_change_the_way_and_not_the_answer(labeller):
         ({"provides": ("fermi_level_eV",)}, "needs occupations = 'smearing'"),
         ({"provides": ()}, "must name a property"),
         ({"functional": "b3lyp"}, "functional must be one of"),
+        ({"folder": ""}, "EspressoLabeller needs a command that runs its program, or a folder"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(labeller, changes, words):

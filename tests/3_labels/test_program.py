@@ -150,6 +150,29 @@ def test_the_program_behind_a_launcher_is_found():
     assert tied_to_parent(["srun", "nowhere.x"]) == [*setpriv, "srun", "nowhere.x"]
 
 
+def test_temporary_files_go_also_where_a_batch_queue_ends_everything(tmp_path):
+    """It first sends SIGTERM to all: the watchman must outlive that, and whom it watches."""
+    code = (
+        "import time; from phonograph.execution import orphans\n"
+        "with orphans.scratch(orphans.new_mark('TEST')) as folder:\n"
+        "    print(folder, flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    folder = Path(process.stdout.readline().strip())
+    (folder / "left").write_text("wave functions")
+    (watchman,) = running(str(folder))
+    os.kill(watchman, signal.SIGTERM)
+    process.terminate()
+    process.communicate()
+    until = time.monotonic() + 10
+    while folder.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert folder.parent == tmp_path
+    assert not folder.exists()
+    assert none_left(str(folder))
+
+
 def test_marks_reach_children_and_nobody_else(nap):
     mark, other = orphans.new_mark("TEST"), orphans.new_mark("TEST")
     process = subprocess.Popen(["sh", "-c", "sleep $1; true", "sh", nap], env={**os.environ, mark[0]: mark[1]})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import os
 import shutil
 import stat
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -313,11 +315,15 @@ def test_unfinished_outputs_wait_and_are_left_alone(tmp_path):
         (place / name).unlink()
     (place / "vasprun.xml").write_bytes(whole[: len(whole) // 2])
     before = {path.name: path.read_bytes() for path in place.iterdir()}
-    assert engine.label(one).failure == "waiting"
+    os.utime(place / "vasprun.xml", (time.time() - 600,) * 2)  # whoever wrote it has stopped
+    result = engine.label(one)
+    assert result.failure == "waiting"
+    assert f"vasprun.xml in {place.name} is not finished, last changed 10 min ago" in result.message
+    assert "run it again there if it was stopped" in result.message
     assert {path.name: path.read_bytes() for path in place.iterdir()} == before
     (place / "vasprun.xml").write_bytes(whole)
     (place / "OUTCAR").write_text(" vasp.6.3.0\n")  # still being written
-    assert engine.label(one).failure == "waiting"
+    assert "OUTCAR in" in engine.label(one).message
 
 
 def test_a_folder_of_another_calculation_is_not_overwritten(tmp_path):
@@ -381,7 +387,7 @@ BAD = [
     ({"template": "lda"}, "one of"),
     ({"provides": ()}, "must name a property"),
     ({"provides": ("total_magnetic_moment_muB",)}, "spin = true"),
-    ({"folder": ""}, "command that runs VASP"),
+    ({"folder": ""}, "VaspLabeller needs a command that runs its program, or a folder"),
     ({"cutoff_eV": float("nan")}, "greater than 0"),
 ]
 
@@ -606,6 +612,27 @@ def test_waiting_through_the_pipeline(tmp_path):
     shutil.rmtree(tmp_path / "vasp")
     again = pg.label(sets, [engine], store, workers=1)
     assert (again.column("band_gap_eV").values == third.column("band_gap_eV").values).all()
+
+
+def test_a_table_of_several_versions_says_so(tmp_path):
+    """A calculation without version takes outputs of any, and each label keeps its own."""
+    from label_toys import configurations_of
+
+    import phonograph as pg
+
+    crystals, engine = [crystal(1), crystal(2)], waiting(tmp_path / "vasp")
+    for one, version in zip(crystals, ("6.3.0", "6.4.2"), strict=True):
+        engine.label(one)
+        place = run_folder(tmp_path / "vasp", one)
+        finish(place)
+        for name in ("vasprun.xml", "OUTCAR"):
+            (place / name).write_text((place / name).read_text().replace("6.3.0", version))
+        assert engine.label(one).message == f"computed by VASP {version}"
+        assert dataclasses.replace(engine, version=version).label(one).message == ""
+    for _ in range(2):  # computed, and taken from the store
+        table = pg.label([configurations_of(crystals)], [engine], tmp_path / "labels.sqlite", workers=1)
+        assert any("several versions of the program: 1 of VASP 6.3.0, 1 of VASP 6.4.2" in one for one in table.warnings)
+        assert table.origin.versions["VASP"] == "6.3.0, 6.4.2"
 
 
 def test_the_job_script_visits_each_folder_and_skips_what_is_finished(tmp_path):

@@ -48,9 +48,13 @@ def run(task: str, limit_s: float, folders: str) -> str:
     str
         ``{"died": …, "timed_out": …, "error": …, "message": …}``; all empty for a task that has ended by itself.
     """
-    if not _kept or not _kept[0].alive():
-        _kept[:] = [_Process(folders)]
+    if _kept and not _kept[0].alive():
+        _kept.pop().end()
+    if not _kept:
+        _kept.append(_Process(folders))
     told = _kept[0].ask(task, limit_s)
+    if told.get("died"):
+        _kept.pop().end()
     return json.dumps({"died": "", "timed_out": False, "error": "", "message": "", **told})
 
 
@@ -59,11 +63,13 @@ class _Process:
 
     def __init__(self, folders: str) -> None:
         self._mark = orphans.new_mark("LABEL")
+        self._cleanup = contextlib.ExitStack()
+        scratch = self._cleanup.enter_context(orphans.scratch(self._mark))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "phonograph.execution.cluster_worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(os.environ, folders) | dict([self._mark]),
+            env=_environment(os.environ, folders) | {self._mark[0]: self._mark[1], "TMPDIR": scratch},
             process_group=0,
             bufsize=0,
         )
@@ -83,14 +89,11 @@ class _Process:
         except BrokenPipeError:
             answer = b""
         if answer is None:
-            self.end()
             return {"died": "stopped, its time was up", "timed_out": True}
         if answer:
             return dict(json.loads(answer))
         self._process.wait()
-        code = self._process.returncode
-        self.end()
-        return {"died": describe_exit(code), "seconds": time.monotonic() - began}
+        return {"died": describe_exit(self._process.returncode), "seconds": time.monotonic() - began}
 
     def _answer(self, until: float) -> bytes | None:
         """Return one line; empty where the process is gone, None where the time is up."""
@@ -108,7 +111,7 @@ class _Process:
         return line
 
     def end(self) -> None:
-        """Kill the process and whatever it has started, and forget it."""
+        """Kill the process and whatever it has started, and delete their temporary files."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         orphans.kill_marked(self._mark)
@@ -116,6 +119,7 @@ class _Process:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
+        self._cleanup.close()
 
 
 def import_folders() -> str:

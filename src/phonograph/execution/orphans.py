@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,8 @@ from pathlib import Path
 _ROUNDS = 3
 """A process may start another between the look and the kill."""
 
-_SCRIPT = """read -r _
+_SCRIPT = """trap '' TERM
+read -r _
 for _ in 1 2 3; do
   for file in $(grep -lszxF -e "$1" /proc/[0-9]*/environ); do
     process="${file#/proc/}"
@@ -82,7 +84,7 @@ def watched(mark: tuple[str, str], scratch: str = "") -> Iterator[None]:
     """Let a small shell wait for the death of this process, however it dies, and then kill what carries ``mark``.
 
     It also deletes the folder ``scratch``.  The shell reads from a pipe that only this process holds open.  It must be
-    started before the mark is set.
+    started before the mark is set.  It outlives SIGTERM, by which a batch queue announces the end of all at once.
     """
     shell, grep = shutil.which("sh"), shutil.which("grep")
     if not shell or not grep or not Path("/proc/self/environ").exists():
@@ -101,3 +103,17 @@ def watched(mark: tuple[str, str], scratch: str = "") -> Iterator[None]:
     finally:
         watchman.kill()
         watchman.communicate()
+
+
+@contextlib.contextmanager
+def scratch(mark: tuple[str, str]) -> Iterator[str]:
+    """Make a folder for temporary files of what carries ``mark``: programs that are killed cannot tidy up.
+
+    It is deleted at the end, also where this process is killed.
+    """
+    folder = tempfile.mkdtemp(prefix="phonograph-")
+    try:
+        with watched(mark, folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

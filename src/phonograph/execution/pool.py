@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -103,7 +101,7 @@ class WorkerPool:
         """
         self._needs, self._workers = needs, self.places(needs)
         self._mark = orphans.new_mark("POOL")
-        with _scratch() as scratch, orphans.watched(self._mark, scratch), _environment(self._mark, scratch):
+        with orphans.scratch(self._mark) as scratch, _environment(self._mark, scratch):
             try:
                 while self._fill(next_task):
                     try:
@@ -281,16 +279,6 @@ def _interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[str]:
-    """Make a folder for temporary files of workers and programs: those that are killed cannot tidy up."""
-    folder = tempfile.mkdtemp(prefix="phonograph-")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -47,6 +47,11 @@ def shown(path: str | os.PathLike[str]) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
+def named_within(text: str, folder: str | os.PathLike[str]) -> str:
+    """Return a message with the files of ``folder`` named as they are called there, wherever that is."""
+    return text.replace(shown(folder) + os.sep, "").replace(shown(folder), "the folder")
+
+
 def listed(names: Iterable[str]) -> str:
     """Return up to a dozen names as they can be printed, or ``none``."""
     texts = [shown(name)[:40] for name in names]

@@ -13,7 +13,7 @@ import numpy as np
 
 from phonograph.band_edges import CBM, DIRECT_GAP, GAP, VBM, band_edges
 from phonograph.errors import ConfigurationError, InputFileError
-from phonograph.files.safety import check_name, listed, sha256_of, shown
+from phonograph.files.safety import check_name, listed, named_within, sha256_of, shown
 from phonograph.files.structures import read_structure
 from phonograph.files.user_data import MAX_FILES, natural_order, structure_fingerprint
 from phonograph.files.vasp_folder import SAME_A, SUFFIXES, read_vasp_folder
@@ -144,8 +144,7 @@ def _sample(place: Path, relative: str, energy: str) -> _Sample | None:
     except InputFileError as error:
         if crystal is None:
             return None
-        told = str(error).replace(shown(place) + os.sep, "").replace(shown(place), "the folder")
-        return _Sample(name=relative, crystal=crystal, files=files, failure=told)
+        return _Sample(name=relative, crystal=crystal, files=files, failure=named_within(str(error), place))
     files |= found.files
     return _Sample(name=relative, crystal=run.crystal, files=files, run=run, failure=failure, values=values)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from phonograph.errors import ConfigurationError, DataError
+from phonograph.errors import ConfigurationError, DataError, InputFileError
 from phonograph.labels.failures import FAILURES
 from phonograph.labels.store import LabelStore
 from phonograph.labels.task import Calculation, StructureBytes, calculation, structure_bytes
@@ -58,17 +59,20 @@ def planned(sets: Sequence[Configurations], labellers: Sequence[Labeller]) -> Wo
     work = Work(calculations=[calculation(labeller) for labeller in labellers])
     _check_providers(work.calculations)
     known: dict[bytes, int] = {}
+    kinds: set[tuple[str, ...]] = set()
     for configurations in sets:
         work.sample_ids.extend(configurations.ids)
         work.set_names.extend([configurations.name] * len(configurations))
         for crystal in configurations.crystals():
             content = structure_bytes(crystal)
+            kinds.add(tuple(sorted(set(crystal.symbols))))
             if content.key not in known:
                 known[content.key] = len(work.structures)
                 work.structures.append(content)
             work.sample_structure.append(known[content.key])
     if len(set(work.sample_ids)) != len(work.sample_ids):
         raise DataError("sample ids must be unique: give the sets different names")
+    _check_elements(labellers, sorted(kinds))
     work.results = [[None] * len(work.calculations) for _ in work.structures]
     return work
 
@@ -79,6 +83,26 @@ def _check_providers(calculations: Sequence[Calculation]) -> None:
         if times > 1:
             engines = " and ".join(c.engine for c in calculations if name in c.provides)
             raise ConfigurationError(f"property {name!r} is provided {times} times, by {engines}; keep one of them")
+
+
+def _check_elements(labellers: Sequence[Labeller], kinds: Sequence[tuple[str, ...]]) -> None:
+    """Raise what a labeller has against the elements of every structure: a mistake in its settings, and no label comes.
+
+    What it has against some of the structures only becomes their holes.
+    """
+    for labeller in labellers:
+        objections = [why for elements in kinds if (why := _objection(labeller, elements))]
+        if objections and len(objections) == len(kinds):
+            raise objections[0]
+
+
+def _objection(labeller: Any, elements: Sequence[str]) -> ConfigurationError | InputFileError | None:
+    try:
+        if hasattr(labeller, "check_elements"):
+            labeller.check_elements(elements)
+    except (ConfigurationError, InputFileError) as error:
+        return error
+    return None
 
 
 def classes_to_retry(retry_failed: bool | Sequence[str]) -> tuple[str, ...]:

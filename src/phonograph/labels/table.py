@@ -15,6 +15,7 @@ from phonograph.labels.failures import PASSING, failure
 from phonograph.labels.plan import Work
 from phonograph.labels.small_gaps import small_gap_warnings
 from phonograph.labels.task import property_unit
+from phonograph.labels.versions import UNKNOWN, noted_versions
 from phonograph.types import ZERO_GAP_EV, Configurations, LabelColumn, Labeller, LabelResult, Labels, Origin
 
 _EDGES = ("vbm_eV", "cbm_eV")
@@ -37,6 +38,10 @@ def table_of(work: Work, sets: Sequence[Configurations], labellers: Sequence[Lab
     )
 
 
+def _results(work: Work, calculation: int) -> Iterator[LabelResult]:
+    return (_result(work, structure, calculation) for structure in work.sample_structure)
+
+
 def _result(work: Work, structure: int, calculation: int) -> LabelResult:
     result = work.results[structure][calculation]
     return result if result is not None else failure("crashed", "no attempt finished")
@@ -55,13 +60,20 @@ def _warnings(work: Work, columns: Sequence[LabelColumn]) -> tuple[str, ...]:
     sentences = []
     samples = len(work.sample_ids)
     for c, item in enumerate(work.calculations):
-        classes = Counter(_result(work, s, c).failure for s in work.sample_structure)
+        classes = Counter(result.failure for result in _results(work, c))
         del classes[""]
         if classes:
             counts = ", ".join(f"{times} {kind}" for kind, times in sorted(classes.items()))
             sentences.append(
                 f"{sum(classes.values())} of {samples} samples have no {', '.join(item.provides)} from {item.engine} "
                 f"({counts}): named holes, {_when_again(classes)}."
+            )
+        versions = noted_versions(_results(work, c))
+        if len(versions) > 1:
+            counts = ", ".join(f"{times} of {version}" for version, times in sorted(versions.items()))
+            sentences.append(
+                f"{', '.join(item.provides)} are of several versions of the program: {counts}; "
+                "set version to keep them apart."
             )
     shared = samples - len(work.structures)
     if shared:
@@ -113,10 +125,14 @@ def _origin(work: Work, sets: Sequence[Configurations], labellers: Sequence[Labe
         )
         inputs[configurations.name] = hashlib.sha256(keys).hexdigest()
     versions: dict[str, Any] = {"numpy": metadata.version("numpy")}
-    for item in work.calculations:
+    for c, item in enumerate(work.calculations):
         package, _, rest = item.engine.partition(" ")
         number = rest.split(" ")[0].rstrip(";")
-        # What a program of another machine will be is known when its output is read, and kept with the label.
         if number[:1].isdigit():
             versions[package] = number
+        # What a program of another machine was is known from its outputs, and kept with their labels.
+        for program, _, found in (
+            name.rpartition(" ") for name in sorted(set(noted_versions(_results(work, c))) - {UNKNOWN})
+        ):
+            versions[program] = f"{versions[program]}, {found}" if program in versions else found
     return Origin(room="labels", settings={"labellers": settings}, inputs=inputs, versions=versions)

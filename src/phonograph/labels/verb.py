@@ -84,7 +84,8 @@ def label(
     Raises
     ------
     ConfigurationError
-        No labeller, two labellers for one property, or a labeller that a worker process cannot rebuild.
+        No labeller, two labellers for one property, a labeller that a worker process cannot rebuild, or one that can
+        label none of the structures for want of data of their elements.
     MissingEngineError
         An engine that is not installed; raised before any work begins.
     DataError

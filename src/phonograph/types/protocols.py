@@ -64,6 +64,9 @@ class Labeller(Protocol):
         ``(what is tighter, labeller)`` for the label-noise floor, or None.
     ``identity()``
         Plain values besides the fields and ``engine`` that decide the numbers (hash of a pseudopotential file, …).
+    ``check_elements(elements)``
+        Raises :class:`ConfigurationError` where no structure of these elements can be labelled.  Said of all
+        structures it ends the call before anything is computed; said of some it is nothing yet.
     """
 
     @property

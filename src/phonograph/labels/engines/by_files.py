@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from phonograph.errors import InputFileError
+from phonograph.errors import ConfigurationError, InputFileError
+from phonograph.execution.pace import duration
+from phonograph.files.safety import named_within
 from phonograph.labels.engines.jobs import note_job
 from phonograph.labels.engines.program import Ran, find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
 from phonograph.labels.task import structure_bytes
-from phonograph.options import option
+from phonograph.options import check_options, option
 from phonograph.types import Crystal, LabelResult
 
 
@@ -57,6 +60,16 @@ class FileEngine(ABC):
     OUTPUT: ClassVar[str]
     """Name of the file that gets the program's standard output."""
 
+    RESULTS: ClassVar[tuple[str, ...]]
+    """Names of the files by which a run is judged."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if not self.command and not self.folder:
+            raise ConfigurationError(
+                f"{type(self).__name__} needs a command that runs its program, or a folder to wait for its outputs"
+            )
+
     @abstractmethod
     def write_inputs(self, crystal: Crystal, folder: Path) -> None:
         """Write every input file of one structure; raises :class:`Refused` where that cannot or must not be."""
@@ -74,6 +87,22 @@ class FileEngine(ABC):
     @abstractmethod
     def has_outputs(self, folder: Path) -> bool:
         """Return whether ``folder`` holds an output that claims to be finished."""
+
+    def unfinished(self, folder: Path) -> Path | None:
+        """Return the output that changed last, for where :meth:`has_outputs` finds none finished; None without any."""
+        found = [path for name in self.RESULTS if (path := folder / name).is_file()]
+        return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+    @abstractmethod
+    def another_way(self, attempt: int, failure: str) -> tuple[str, Self] | None:
+        """Return what is changed and the changed labeller for a further attempt; None to give up."""
+
+    def remedy(self, attempt: int, failure: str) -> tuple[str, Self] | None:
+        """Return another way to the same answer, only where the program is run from here.
+
+        Who waits for files repairs them: an attempt in which nothing runs would be told as one that did.
+        """
+        return self.another_way(attempt, failure) if self.command else None
 
     @property
     def tight_folder(self) -> str:
@@ -103,7 +132,7 @@ class FileEngine(ABC):
             try:
                 result = self._label_in(folder, crystal)
             except InputFileError as error:
-                result = failure(getattr(error, "kind", "crashed"), str(error))
+                result = failure(getattr(error, "kind", "crashed"), named_within(str(error), folder))
             if self.folder:
                 note_job(folder.parent, folder.name, crystal.formula, len(crystal), result.failure or "done")
         return result
@@ -116,7 +145,7 @@ class FileEngine(ABC):
         self.write_inputs(crystal, folder)
         if not self.command:
             self.write_guide(folder.parent)
-            return failure("waiting", f"inputs written to {folder.name}; run the program there and label again")
+            return failure("waiting", self._what_waits(folder))
         if find_program(self.command[0]) is None:
             return failure("engine_missing", f"program {self.command[0]!r} is not on this machine's PATH")
         self.clear_outputs(folder)
@@ -127,7 +156,17 @@ class FileEngine(ABC):
         try:
             return self.read_outputs(crystal, folder)
         except InputFileError as error:
-            return failure("crashed", str(error))
+            return failure("crashed", named_within(str(error), folder))
+
+    def _what_waits(self, folder: Path) -> str:
+        path = self.unfinished(folder)
+        if path is None:
+            return f"inputs written to {folder.name}; run the program there and label again"
+        age = duration(max(0.0, time.time() - path.stat().st_mtime))
+        return (
+            f"{path.name} in {folder.name} is not finished, last changed {age} ago; wait for the program, or run it "
+            "again there if it was stopped or the copy is cut, then label again"
+        )
 
     def _after(self, ran: Ran, crystal: Crystal, folder: Path) -> LabelResult:
         """Judge by the files, and by the exit code where they do not tell."""
@@ -136,7 +175,7 @@ class FileEngine(ABC):
         try:
             result = self.read_outputs(crystal, folder)
         except InputFileError as error:
-            return failure("crashed", f"exit code {ran.exit_code}: {error}")
+            return failure("crashed", f"exit code {ran.exit_code}: {named_within(str(error), folder)}")
         if ran.exit_code and not result.failure:
             return failure("crashed", f"the program ended with exit code {ran.exit_code}")
         return result

@@ -1,4 +1,4 @@
-"""For which chemistries the energies of extended tight binding can be trusted: a symmetry test of pairs of elements.
+"""For which chemistries the energies of extended tight binding diverge: a symmetry test of pairs of elements.
 
 In the caesium chloride structure every atom sits on a site of cubic symmetry, so its force is zero and the stress is
 isotropic, whatever the method.  GFN1-xTB breaks this by its classical halogen-bond term: *measured* for the 603 of 666
@@ -53,8 +53,8 @@ def pair_refusal(method: str, first: int, second: int) -> str:
         force, anisotropy = found
         if force > LARGEST_FORCE_EV_PER_A or anisotropy > LARGEST_ANISOTROPY_GPA:
             return (
-                f"energies of {method} fail the symmetry test for {pair}: {force:.2g} eV/Å on a site where symmetry "
-                "allows none"
+                f"energies of {method} fail the symmetry test of the pair {pair}: {force:.2g} eV/Å on a site where "
+                "symmetry allows none"
             )
         return ""
     return f"energies of {method} could not be tested for {pair}: no self-consistency in a cubic cell of the two"

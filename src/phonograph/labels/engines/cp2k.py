@@ -19,7 +19,7 @@ from phonograph.files.safety import sha256_of, shown
 from phonograph.labels.edges import CBM, CBM_MEAN, DIRECT_GAP, GAP, VBM, VBM_MEAN, band_edges
 from phonograph.labels.engines.by_files import FileEngine
 from phonograph.labels.engines.calculators import ENERGY, STRESS
-from phonograph.labels.engines.cp2k_check import check_output
+from phonograph.labels.engines.cp2k_check import check_output, xtb_refusal
 from phonograph.labels.engines.cp2k_data import (
     INSTALL,
     Entry,
@@ -45,7 +45,8 @@ from phonograph.labels.engines.cp2k_output import Cp2kOutput, StoppedUnconverged
 from phonograph.labels.engines.program import find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
 from phonograph.labels.task import canonical_json, structure_bytes
-from phonograph.options import check_options, option
+from phonograph.labels.versions import version_note
+from phonograph.options import option
 from phonograph.types import Crystal, FloatArray, LabelResult
 from phonograph.units import BOHR_A, HARTREE_EV
 
@@ -54,10 +55,6 @@ FORCES, TENSOR = "forces_eV_per_A", "stress_GPa"
 XTB = "GFN1-xTB"
 
 _EDGES = (GAP, DIRECT_GAP, VBM, CBM, VBM_MEAN, CBM_MEAN)
-_HALOGENS, _ACCEPTORS = frozenset(("Br", "I", "At")), frozenset(("N", "O", "P", "S"))
-"""Where CP2K's GFN1-xTB fails the symmetry and strain tests, *measured*: Ag3SBr runs away, and the stress of Ag3SI is
-23.5 GPa where the energy's derivative is 2.4; Ag3SCl, NaCl and Si pass."""
-
 _BANDS = ("eigenvalues_eV", "k_points", "k_weights")
 _PROBE_S = 60.0
 _PHYSICAL = (
@@ -102,6 +99,7 @@ class Cp2kLabeller(FileEngine):
 
     OUTPUT: ClassVar[str] = "cp2k.out"
     INPUT: ClassVar[str] = INPUT
+    RESULTS: ClassVar[tuple[str, ...]] = (OUTPUT,)
 
     command: tuple[str, ...] = option(
         ("cp2k.psmp",),
@@ -183,7 +181,7 @@ class Cp2kLabeller(FileEngine):
     memory_GB: float = option(1.5, "Memory that one label needs, GB.", above=0.0, decides=False)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if len(self.k_mesh) != 3:
             raise ConfigurationError(f"Cp2kLabeller.k_mesh must hold three numbers; got {self.k_mesh}")
         if len(self.manifolds) != 2:
@@ -250,9 +248,9 @@ class Cp2kLabeller(FileEngine):
     def _program(self) -> str:
         return self.command[0] if self.command else "cp2k.psmp"
 
-    def remedy(self, attempt: int, failure: str) -> tuple[str, Self] | None:
+    def another_way(self, attempt: int, failure: str) -> tuple[str, Self] | None:
         """Mix less, remember more and take more steps, from atoms: other ways to the same answer."""
-        if failure != "not_converged" or not self.command:
+        if failure != "not_converged":
             return None
         mixing, steps = self.mixing * 0.4 ** (attempt - 1), self.max_scf * 2 ** (attempt - 1)
         memory = self.mixing_memory + 4 * (attempt - 1)
@@ -290,8 +288,9 @@ class Cp2kLabeller(FileEngine):
 
     def _refusal(self, crystal: Crystal) -> str:
         if self.method == XTB:
-            return self._xtb_refusal(crystal)
-        _, potential = self._entries(crystal)
+            derived = {ENERGY, STRESS, FORCES, TENSOR} & {*self.provides, *self.provides_arrays}
+            return xtb_refusal(crystal.symbols) if derived else ""
+        _, potential = self._entries(crystal.symbols)
         valence = {entry.element: entry.electrons for entry in potential}
         electrons = sum(valence[symbol] for symbol in crystal.symbols) - self.charge_e
         unpaired = max(0, self.multiplicity - 1)
@@ -299,18 +298,6 @@ class Cp2kLabeller(FileEngine):
             given = self.multiplicity or 1
             return f"{electrons} electrons do not go with multiplicity {given}; set multiplicity or charge_e"
         return ""
-
-    def _xtb_refusal(self, crystal: Crystal) -> str:
-        if not {ENERGY, STRESS, FORCES, TENSOR} & {*self.provides, *self.provides_arrays}:
-            return ""
-        present = set(crystal.symbols)
-        halogens, acceptors = sorted(present & _HALOGENS), sorted(present & _ACCEPTORS)
-        if not halogens or not acceptors:
-            return ""
-        return (
-            f"energies, forces and stress of {XTB} are wrong for {halogens[0]} with {acceptors[0]} (its halogen-bond "
-            "term); ask for gap, VBM and CBM only, or use method GPW"
-        )
 
     def write_inputs(self, crystal: Crystal, folder: Path) -> None:
         """Write ``cp2k.inp`` and, beside it, just the data it uses: the folder can be run anywhere."""
@@ -335,7 +322,7 @@ class Cp2kLabeller(FileEngine):
         return path
 
     def _settings(self, crystal: Crystal, folder: Path) -> Cp2kSettings:
-        basis, potential = self._entries(crystal)
+        basis, potential = self._entries(crystal.symbols)
         points, weights = k_mesh(self.k_mesh, centred=self.k_centre == "gamma")
         project = self._project(crystal, basis, potential)
         earlier = self.keep_wave_function and (folder / wave_function(project)).is_file()
@@ -365,13 +352,17 @@ class Cp2kLabeller(FileEngine):
             stress=STRESS in self.provides or TENSOR in self.provides_arrays,
         )
 
-    def _entries(self, crystal: Crystal) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
-        """Return basis sets and potentials of the crystal's elements, which must belong together."""
+    def check_elements(self, elements: Sequence[str]) -> None:
+        """Raise where an element has no basis set or potential of the names that were given."""
+        self._entries(elements)
+
+    def _entries(self, symbols: Sequence[str]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+        """Return basis sets and potentials of the elements, which must belong together."""
         if self.method == XTB:
             return (), ()
         folder = data_folder(self.data_folder, self._program)
         basis, potential = [], []
-        for symbol in dict.fromkeys(crystal.symbols):
+        for symbol in dict.fromkeys(symbols):
             name = self.basis_of.get(symbol, self.basis)
             basis.append(find_entry(folder, self.basis_files, symbol, name, potential=False))
             name = self.potential_of.get(symbol, self.potential)
@@ -432,6 +423,7 @@ class Cp2kLabeller(FileEngine):
         return LabelResult(
             values={name: values[name] for name in self.provides},
             arrays={name: arrays[name] for name in self.provides_arrays},
+            message="" if self.version or self.command else version_note("CP2K", output.version),
         )
 
 

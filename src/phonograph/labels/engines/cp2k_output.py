@@ -64,7 +64,7 @@ class StoppedUnconverged(InputFileError):
 
 
 class _Text(Printed):
-    EXPECTED = f"once{_NEEDS}"
+    EXPECTED = f"one finished calculation{_NEEDS}"
 
     def refuse(self, why: str) -> InputFileError:
         return InputFileError(f"{self.place}: {why}{_NEEDS}")

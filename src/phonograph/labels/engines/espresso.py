@@ -33,7 +33,8 @@ from phonograph.labels.engines.espresso_output import LARGEST_BYTES, PwOutput, c
 from phonograph.labels.engines.espresso_text import read_text_output
 from phonograph.labels.engines.program import Ran, find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
-from phonograph.options import check_options, option
+from phonograph.labels.versions import version_note
+from phonograph.options import option
 from phonograph.types import Crystal, FloatArray, LabelResult
 from phonograph.units import BOHR_A, EV_PER_A3_IN_GPA, HARTREE_EV
 
@@ -68,6 +69,7 @@ class EspressoLabeller(FileEngine):
 
     OUTPUT: ClassVar[str] = "espresso.pwo"
     INPUT: ClassVar[str] = "espresso.pwi"
+    RESULTS: ClassVar[tuple[str, ...]] = (*XML_FILES, OUTPUT)
 
     provides: tuple[str, ...] = option(
         (ENERGY, STRESS, GAP, DIRECT_GAP, VBM, CBM),
@@ -121,7 +123,7 @@ class EspressoLabeller(FileEngine):
     memory_GB: float = option(1.0, "Memory that the command uses, GB.", above=0.0, decides=False)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         for name in ("k_mesh", "k_shift"):
             if len(getattr(self, name)) != 3:
                 raise ConfigurationError(f"EspressoLabeller.{name} must hold three numbers; got {getattr(self, name)}")
@@ -172,7 +174,7 @@ class EspressoLabeller(FileEngine):
             return {e: read_pseudopotential(folder / f, e).sha256 for e, f in sorted(self.pseudopotentials.items())}
         return {path.name: sha256_of(path) for path in upf_files(folder)}
 
-    def remedy(self, attempt: int, failure: str) -> tuple[str, Self] | None:
+    def another_way(self, attempt: int, failure: str) -> tuple[str, Self] | None:
         """Mix less and take more steps, then change the solver: other ways to the same answer."""
         if failure not in ("not_converged", "crashed"):
             return None
@@ -198,13 +200,13 @@ class EspressoLabeller(FileEngine):
 
     def write_inputs(self, crystal: Crystal, folder: Path) -> None:
         """Write ``espresso.pwi``."""
-        pseudos = self._pseudopotentials(crystal)
+        pseudos = self._pseudopotentials(crystal.symbols)
         text = input_text(self._namelists(crystal, pseudos), crystal, pseudos, self.k_mesh, self.k_shift)
         (folder / self.INPUT).write_text(text, encoding="utf-8")
 
     def clear_outputs(self, folder: Path) -> None:
         """Delete what would be read after the next run, should that leave nothing."""
-        for name in (*XML_FILES, self.OUTPUT, "CRASH"):
+        for name in (*self.RESULTS, "CRASH"):
             (folder / name).unlink(missing_ok=True)
 
     def _namelists(self, crystal: Crystal, pseudos: Sequence[Pseudopotential]) -> dict[str, dict[str, Value]]:
@@ -247,9 +249,13 @@ class EspressoLabeller(FileEngine):
         }
         return {"CONTROL": control, "SYSTEM": system, "ELECTRONS": electrons}
 
-    def _pseudopotentials(self, crystal: Crystal) -> tuple[Pseudopotential, ...]:
+    def check_elements(self, elements: Sequence[str]) -> None:
+        """Raise where an element has no pseudopotential, or several and none is chosen."""
+        self._pseudopotentials(elements)
+
+    def _pseudopotentials(self, symbols: Sequence[str]) -> tuple[Pseudopotential, ...]:
         folder = pseudopotential_folder(self.pseudopotential_folder)
-        return tuple(find_pseudopotential(folder, one, self.pseudopotentials) for one in dict.fromkeys(crystal.symbols))
+        return tuple(find_pseudopotential(folder, one, self.pseudopotentials) for one in dict.fromkeys(symbols))
 
     def _electrons(self, crystal: Crystal, pseudos: Sequence[Pseudopotential]) -> float:
         valence = {one.element: one.valence for one in pseudos}
@@ -287,7 +293,7 @@ class EspressoLabeller(FileEngine):
     def _check(self, output: PwOutput, crystal: Crystal) -> None:
         """Raise unless ``output`` is of this crystal and of these settings."""
         _check_structure(output, crystal)
-        pseudos = self._pseudopotentials(crystal)
+        pseudos = self._pseudopotentials(crystal.symbols)
         expected: dict[str, Any] = self._namelists(crystal, pseudos)["SYSTEM"] | {
             "calculation": "scf",
             "conv_thr": self.convergence_Ry,
@@ -355,6 +361,7 @@ class EspressoLabeller(FileEngine):
         return LabelResult(
             values={name: values[name] for name in self.provides},
             arrays={name: arrays[name] for name in self.provides_arrays},
+            message="" if self.version or self.command else version_note("Quantum ESPRESSO", output.version),
         )
 
     def _after(self, ran: Ran, crystal: Crystal, folder: Path) -> LabelResult:

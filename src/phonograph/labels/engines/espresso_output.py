@@ -189,9 +189,9 @@ def read_xml(path: Path) -> PwOutput:
     collector = _Collector(shown(path))
     collector.read(read_bytes(path, LARGEST_BYTES))
     tree = _Tree(collector.place, collector.found)
-    creator, _ = tree.one("general_info/creator")
-    if creator.get("NAME") != "PWSCF":
-        raise InputFileError(f"{tree.place} was not written by pw.x")
+    creators = [attributes for attributes, _ in tree.found.get("general_info/creator", [])]
+    if [creator.get("NAME") for creator in creators] != ["PWSCF"]:
+        raise InputFileError(f"{tree.place} was not written by pw.x; run pw.x again, or copy the whole file")
     if tree.text("status", "exit_status") != "0" or "closed" not in tree.found:
         raise InputFileError(f"{tree.place} is of a calculation that did not end properly; run it again")
     cell = np.stack([tree.numbers(f"output/atomic_structure/cell/{name}", (3,)) for name in ("a1", "a2", "a3")])
@@ -200,7 +200,7 @@ def read_xml(path: Path) -> PwOutput:
     converged = tree.flag("output/convergence_info/scf_conv/convergence_achieved")
     return PwOutput(
         place=tree.place,
-        version=creator.get("VERSION", ""),
+        version=creators[0].get("VERSION", ""),
         converged=converged,
         symbols=symbols,
         cell_bohr=cell,

@@ -31,7 +31,7 @@ _NOT_CONVERGED = "convergence NOT achieved"
 
 
 class _Text(Printed):
-    EXPECTED = "one finished calculation without moves"
+    EXPECTED = "one finished calculation without moves; run pw.x again, or copy the whole file"
 
     def one(self, pattern: str, what: str) -> Any:
         return super().one(pattern, f"the {what}")
@@ -50,6 +50,10 @@ def read_text_output(path: Path) -> PwOutput:
         one file, or incomplete.
     """
     text = _Text(shown(path), read_text(path, LARGEST_BYTES))
+    if "Program PWSCF" not in text.text:
+        raise InputFileError(
+            f"{text.place} is no output of pw.x (it does not say Program PWSCF); run pw.x again, or copy the whole file"
+        )
     version = text.one(r"Program PWSCF v\.\s?(\S+) starts on", "program")
     if failed := text.all(r"Error in routine\s+(.*)\n\s*(.*)"):
         raise InputFileError(f"{text.place}: pw.x stopped in {' '.join(' '.join(failed[0]).split())}")

@@ -48,8 +48,9 @@ class XtbLabeller:
     periodic calculation, whose zero of energy is not shared between cells.  All eigenvalues and the atomic charges
     are kept beside them.
 
-    Energy, forces and stress are left out unless asked for, and refused where the method's classical halogen term,
-    which diverges where Br, I or At meets N, O, P or S, fails the symmetry test of the chemistry.
+    Energy, forces and stress are left out unless asked for, and refused where two of the elements fail a symmetry test
+    of their pair: GFN1's classical halogen term diverges where Br, I or At meets N, O, P or S.  Nothing else is tested
+    for you: energies of KI, for one, are given and break :func:`phonograph.labels.symmetry_test`.
 
     Source: Grimme, Bannwarth, Shushkov, J. Chem. Theory Comput. 13, 1989 (2017), doi:10.1021/acs.jctc.7b00118 (GFN1);
     Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652 (2019), doi:10.1021/acs.jctc.8b01176 (GFN2).
@@ -66,7 +67,8 @@ class XtbLabeller:
         minimum=0,
     )
     energies: bool = option(
-        False, "Also energy, forces and stress; refused for chemistries that fail the symmetry test."
+        False,
+        "Also energy, forces and stress; refused where a pair of elements diverges: in GFN1 Br, I, At with N, O, P, S.",
     )
     mixer_damping: float = option(
         TBLITE_DAMPING, "Damping of the self-consistency mixer.", above=0.0, maximum=1.0, decides=False

@@ -45,7 +45,8 @@ from phonograph.labels.engines.vasp_potentials import (
     title_fits,
 )
 from phonograph.labels.failures import failure
-from phonograph.options import check_options, option
+from phonograph.labels.versions import version_note
+from phonograph.options import option
 from phonograph.types import Crystal, IntArray, LabelResult
 
 MOMENT = "total_magnetic_moment_muB"
@@ -81,6 +82,7 @@ class VaspLabeller(FileEngine):
     """
 
     OUTPUT: ClassVar[str] = "vasp.out"
+    RESULTS: ClassVar[tuple[str, ...]] = _OUTPUTS[:2]
 
     provides: tuple[str, ...] = option(
         (ENERGY, STRESS, GAP, DIRECT_GAP, VBM, CBM), "Properties to label.", choices=(ENERGY, STRESS, *_EDGES, MOMENT)
@@ -136,15 +138,13 @@ class VaspLabeller(FileEngine):
     memory_GB: float = option(2.0, "Memory that the command uses, GB.", above=0.0, decides=False)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if len(self.k_mesh) not in (0, 3):
             raise ConfigurationError(f"VaspLabeller.k_mesh must hold three numbers or none; got {self.k_mesh}")
         if not self.provides:
             raise ConfigurationError("VaspLabeller.provides must name a property; got none")
         if MOMENT in self.provides and not self.spin:
             raise ConfigurationError(f"VaspLabeller: {MOMENT} needs spin = true")
-        if not self.command and not self.folder:
-            raise ConfigurationError("VaspLabeller needs a command that runs VASP, or a folder to wait for its outputs")
         check_tags(self.incar, parallel=False)
         check_tags(self.parallel, parallel=True)
         check_potentials(self.potentials, self.potential_sha256)
@@ -187,12 +187,9 @@ class VaspLabeller(FileEngine):
         place = library(self.potential_folder)
         return {} if place is None else library_sha256(place, self.potentials)
 
-    def remedy(self, attempt: int, failure: str) -> tuple[str, Self] | None:
-        """Minimise all bands at once, then with damping, with more steps each: other ways to the same answer.
-
-        Only where VASP is run from here; who waits for files repairs them.
-        """
-        if failure != "not_converged" or not self.command or attempt not in (2, 3):
+    def another_way(self, attempt: int, failure: str) -> tuple[str, Self] | None:
+        """Minimise all bands at once, then with damping, with more steps each: other ways to the same answer."""
+        if failure != "not_converged" or attempt not in (2, 3):
             return None
         changed = replace(self, algorithm="All" if attempt == 2 else "Damped", steps=self.steps * attempt)
         return f"ALGO = {changed.algorithm}, NELM = {changed.steps}", changed
@@ -236,7 +233,7 @@ class VaspLabeller(FileEngine):
         other = self._other_settings(read_incar(read_text(folder / "INCAR")))
         if other:
             raise Refused("waiting", f"{shown(folder)} holds a calculation of other settings ({other}); {_ONE_FOLDER}")
-        return any(find_output(folder, name) for name in _OUTPUTS[:2])
+        return any(find_output(folder, name) for name in self.RESULTS)
 
     def _other_settings(self, found: Mapping[str, str]) -> str:
         """Return the first tag in which an INCAR differs from what is asked for; empty where none does."""
@@ -353,6 +350,7 @@ class VaspLabeller(FileEngine):
         return LabelResult(
             values={name: values[name] for name in self.provides},
             arrays={name: arrays[name] for name in self.provides_arrays},
+            message="" if self.version else version_note("VASP", run.version),
         )
 
 
