@@ -130,12 +130,15 @@ def _run(options: argparse.Namespace) -> int:
     from phonograph.console import Console
     from phonograph.pipeline import label_progress, run
 
+    retry = getattr(options, "retry_failed", None)
+    status = getattr(options, "status", False)
+    if status and retry is not None:
+        raise ConfigurationError("label --status computes nothing, --retry-failed computes again; give one of the two")
     config = read_config(options.config, options.set)
-    if getattr(options, "status", False):
+    if status:
         text = str(label_progress(config, options.output))
         print(text or "no engine computes labels here: every set brought its own")  # noqa: T201
         return 0
-    retry = getattr(options, "retry_failed", None)
     with Console(quiet=options.quiet) as console:
         result = run(
             config,

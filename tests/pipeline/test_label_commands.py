@@ -90,6 +90,34 @@ def test_labels_that_were_brought_are_not_computed(folder: Path, capsys: pytest.
     assert "run/3_labels/labels.csv" in capsys.readouterr().err
 
 
+def refusal(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    capsys.readouterr()
+    assert main(command) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("phonograph: ")
+    assert said.err.count("\n") == 1, said.err
+    return said.err
+
+
+def test_sets_without_labels_and_without_engines_are_told_by_every_command(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "theirs").mkdir()
+    shutil.copy("Cu.vasp", "theirs")
+    Path("theirs.toml").write_text('[[data.sets]]\nname = "cu"\nstructures = "theirs"\n')
+    assert main(["sample", "theirs.toml", "-o", "run", "-q"]) == 0
+    for command in (["label"], ["label", "--status"], ["noise"]):
+        assert "set 'cu' has no labels" in refusal(capsys, *command, "theirs.toml", "-o", "run", "-q")
+
+
+def test_status_and_retry_are_not_asked_for_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("cu.toml").write_text(COPPER + EMT)
+    said = refusal(capsys, "label", "cu.toml", "-o", "run", "--status", "--retry-failed", "lazy")
+    assert "give one of the two" in said
+    assert not Path("run").exists()
+
+
 def test_a_user_is_told_where_inputs_wait(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("vasp.toml").write_text(COPPER + '[[labels.engines]]\nengine = "vasp"\nk_mesh = [1, 1, 1]\n')
     assert main(["label", "vasp.toml", "-o", "run"]) == 0
