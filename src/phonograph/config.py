@@ -101,6 +101,14 @@ class SamplingConfig:
         check_options(self, "sampling")
 
 
+_IDLE = {
+    "auto": ("set", "equilibrium"),
+    "vasp-tree": ("set", "labels", "property", "units", "stress", "correction"),
+    "dataset": ("labels", "property", "units", "energy", "stress", "correction", "equilibrium"),
+}
+"""Options of a brought set that nothing reads, by its format."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSetConfig:
     """One ``[[data.sets]]``: displaced structures (and labels) that you bring; rooms 1–3 are skipped."""
@@ -138,6 +146,12 @@ class DataSetConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "data.sets")
+        idle = [name for name in _IDLE[self.format] if getattr(self, name) not in ("", {}, "uncorrected")]
+        if idle:
+            raise ConfigurationError(
+                f"set {self.name!r}: {', '.join(idle)} would have no effect with format = {self.format!r}; remove "
+                f"{'it' if len(idle) == 1 else 'them'}"
+            )
 
     def comes_with_phonograph(self) -> bool:
         """Whether the structures are a dataset by its name, not a file or folder of the user."""
