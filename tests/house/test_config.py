@@ -260,7 +260,10 @@ def test_files_of_engines_and_cluster_are_found_from_elsewhere(tmp_path: Path) -
     ("options", "words"),
     [
         ({"format": "dataset", "labels": "x.csv", "energy": "e"}, "labels, energy would have no effect .*'dataset'"),
-        ({"format": "dataset", "units": {"gap": "eV"}}, "units would have no effect with format = 'dataset'; remove it"),
+        (
+            {"format": "dataset", "units": {"gap": "eV"}},
+            "units would have no effect with format = 'dataset'; remove it",
+        ),
         ({"format": "dataset", "correction": "corrected"}, "correction would have no effect"),
         ({"format": "vasp-tree", "property": "band_gap_eV"}, "property would have no effect .*'vasp-tree'"),
         ({"set": "thermal"}, "set would have no effect with format = 'auto'"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,25 @@ def test_status_and_retry_are_not_asked_for_together(folder: Path, capsys: pytes
     said = refusal(capsys, "label", "cu.toml", "-o", "run", "--status", "--retry-failed", "lazy")
     assert "give one of the two" in said
     assert not Path("run").exists()
+
+
+def test_failures_are_tried_again_by_class_on_request(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "theirs").mkdir()
+    Path("theirs/Si.vasp").write_text(Path("Cu.vasp").read_text().replace("Cu", "Si"))
+    Path("si.toml").write_text(f'workers = 1\n[[data.sets]]\nname = "si"\nstructures = "theirs"\n{EMT}')
+
+    def attempts(*options: str) -> int:
+        assert main(["label", "si.toml", "-o", "run", "-q", *options]) == 0
+        with closing(sqlite3.connect("run/3_labels/labels.sqlite")) as store:
+            return int(store.execute("SELECT count(*) FROM attempt").fetchone()[0])
+
+    assert attempts() == 1
+    assert attempts("--retry-failed", "timeout", "crashed") == 1
+    assert attempts("--retry-failed", "timeout", "bad_input") == 2
+    assert attempts("--retry-failed") == 3
+    assert attempts() == 3
+    said = refusal(capsys, "label", "si.toml", "-o", "run", "-q", "--retry-failed", "lazy")
+    assert "must name failure classes" in said
 
 
 def test_a_user_is_told_where_inputs_wait(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
