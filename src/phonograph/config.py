@@ -115,9 +115,9 @@ class DataSetConfig:
 
     name: str = option(help="Name of the set.")
     structures: str = option(
-        help="Multi-frame extxyz, ASE database (.db, .json), computed entries (.json, .json.gz, .json.bz2), a folder "
-        "of POSCAR/CIF files (with id_prop.csv), with format = 'vasp-tree' a folder of VASP calculations, or, with "
-        "format = 'dataset', a dataset that comes with Phonograph, such as ag3sx-gfn1, or the folder of one."
+        help="Multi-frame extxyz, ASE database (.db, .json), computed entries (.json, .json.gz, .json.bz2, .json.xz), "
+        "a folder of POSCAR/CIF files (with id_prop.csv), with format = 'vasp-tree' a folder of VASP calculations, or, "
+        "with format = 'dataset', a dataset that comes with Phonograph, such as ag3sx-gfn1, or the folder of one."
     )
     format: str = option(
         "auto",
@@ -287,7 +287,9 @@ class Config:
 
     title: str = option("Phonograph run", "Title of the report.")
     seed: int = option(0, "Root seed; every random stream of the run derives from it.", minimum=0)
-    workers: int = option(0, "Worker processes; 0: one per core.", minimum=0)
+    workers: int = option(
+        0, "Worker processes; 0: one per core; of labels as many as cores and free memory allow.", minimum=0
+    )
     crystal: CrystalConfig = field(default_factory=CrystalConfig)
     data: DataConfig = field(default_factory=DataConfig)
     phonons: PhononsConfig = field(default_factory=PhononsConfig)
