@@ -1,12 +1,12 @@
 """The label store: overhead per label of the whole machinery, and many labels against ASE's database and plain files.
 
-    python benchmarks/labels.py [--labels 1000000] [--others 20000] [--run 2000] [--folder FOLDER]
+    python benchmarks/labels.py [--labels 100000] [--others 5000] [--run 2000] [--folder FOLDER]
 
 Part 1 labels ``--run`` structures through ``phonograph.label`` with an engine that takes no time: what is left is the
 overhead of store, processes and result files; then it asks again, when everything is known.
-Part 2 puts ``--labels`` labels (40 atoms, energy, gap, forces, stress) into our store in batches of 1000, and reads
-1000 of them at random.  ASE's database and plain files are slow, so all are compared at ``--others`` labels in
-batches of 100; sizes and times are per label, and the ratios are theirs to ours in the same run.
+Part 2 puts ``--labels`` labels (40 atoms, energy, gap, forces, stress) into our store in batches of 100 (of 1000
+above 50,000 labels), and reads 1000 of them at random.  ASE's database and plain files are slow, so all are compared at
+``--others`` labels in such batches; sizes and times are per label, and the ratios are theirs to ours in the same run.
 Wall seconds, because waiting for the disk is the point; run it on an idle machine.
 """
 

@@ -15,6 +15,7 @@ from phonograph.cli_curves import add_curve_commands
 from phonograph.cli_forces import add_force_commands
 from phonograph.cli_labels import add_label_commands, add_label_options
 from phonograph.cli_paper import add_paper_command
+from phonograph.cli_parser import Parser
 from phonograph.cli_predict import add_predict
 from phonograph.cli_study import add_study
 from phonograph.cli_tensorboard import add_tensorboard
@@ -47,11 +48,11 @@ _HELP = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 2 user error, 130 interrupted (resumable)."""
     parser = build_parser()
-    options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return 0
     try:
+        options = parser.parse_args(arguments)
+        if options.command is None:
+            parser.print_help()
+            return 0
         command: Callable[[argparse.Namespace], int] = options.function
         code = command(options)
         sys.stdout.flush()
@@ -80,7 +81,7 @@ def _nobody_reads() -> bool:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="phonograph",
         description="From a relaxed crystal to a trustworthy, explained model of its properties at temperature.",
     )
@@ -96,7 +97,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="write a commented configuration for a structure file",
         description="Write a commented configuration, every option with its help; an existing file is kept.",
     )
-    init.add_argument("structure", type=Path, help="POSCAR, CONTCAR, .vasp, .cif, .extxyz or phonopy.yaml")
+    init.add_argument(
+        "structure", type=Path, metavar="STRUCTURE", help="POSCAR, CONTCAR, .vasp, .cif, .extxyz or phonopy.yaml"
+    )
     init.add_argument("-o", "--output", type=Path, default=Path("phonograph.toml"), help="file to write")
     init.set_defaults(function=_init)
     add_force_commands(commands)
@@ -130,12 +133,15 @@ def _run(options: argparse.Namespace) -> int:
     from phonograph.console import Console
     from phonograph.pipeline import label_progress, run
 
+    retry = getattr(options, "retry_failed", None)
+    status = getattr(options, "status", False)
+    if status and retry is not None:
+        raise ConfigurationError("label --status computes nothing, --retry-failed computes again; give one of the two")
     config = read_config(options.config, options.set)
-    if getattr(options, "status", False):
+    if status:
         text = str(label_progress(config, options.output))
         print(text or "no engine computes labels here: every set brought its own")  # noqa: T201
         return 0
-    retry = getattr(options, "retry_failed", None)
     with Console(quiet=options.quiet) as console:
         result = run(
             config,

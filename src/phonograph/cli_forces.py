@@ -17,7 +17,9 @@ def add_force_commands(commands: Any) -> None:
         description="Write phonopy_disp.yaml and displaced supercells for VASP, Quantum ESPRESSO or CP2K into a new "
         "folder; NEXT_STEPS.txt there says what to run.",
     )
-    displace.add_argument("structure", type=Path, help="POSCAR, CONTCAR, .vasp, .cif, .extxyz or phonopy.yaml")
+    displace.add_argument(
+        "structure", type=Path, metavar="STRUCTURE", help="POSCAR, CONTCAR, .vasp, .cif, .extxyz or phonopy.yaml"
+    )
     displace.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="a new folder")
     displace.add_argument(
         "--supercell", type=int, nargs="+", required=True, metavar="N", help="three multiples, or nine integers (rows)"

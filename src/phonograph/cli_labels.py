@@ -15,9 +15,17 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry-failed",
         nargs="*",
+        type=_failure_class,
         metavar="CLASS",
         help="compute stored failures again: all, or those of these classes (timeout, not_converged, crashed, …)",
     )
+
+
+def _failure_class(word: str) -> str:
+    """Return ``word``, unless it is the configuration: the option takes every word that follows it."""
+    if word.endswith(".toml"):
+        raise argparse.ArgumentTypeError(f"{word} is no class of failure; write CONFIG.toml before this option")
+    return word
 
 
 def add_label_commands(commands: Any) -> None:

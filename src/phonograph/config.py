@@ -101,15 +101,23 @@ class SamplingConfig:
         check_options(self, "sampling")
 
 
+_IDLE = {
+    "auto": ("set", "equilibrium"),
+    "vasp-tree": ("set", "labels", "property", "units", "stress", "correction"),
+    "dataset": ("labels", "property", "units", "energy", "stress", "correction", "equilibrium"),
+}
+"""Options of a brought set that nothing reads, by its format."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSetConfig:
     """One ``[[data.sets]]``: displaced structures (and labels) that you bring; rooms 1–3 are skipped."""
 
     name: str = option(help="Name of the set.")
     structures: str = option(
-        help="Multi-frame extxyz, ASE database (.db, .json), computed entries (.json, .json.gz, .json.bz2), a folder "
-        "of POSCAR/CIF files (with id_prop.csv), with format = 'vasp-tree' a folder of VASP calculations, or, with "
-        "format = 'dataset', a dataset that comes with Phonograph, such as ag3sx-gfn1, or the folder of one."
+        help="Multi-frame extxyz, ASE database (.db, .json), computed entries (.json, .json.gz, .json.bz2, .json.xz), "
+        "a folder of POSCAR/CIF files (with id_prop.csv), with format = 'vasp-tree' a folder of VASP calculations, or, "
+        "with format = 'dataset', a dataset that comes with Phonograph, such as ag3sx-gfn1, or the folder of one."
     )
     format: str = option(
         "auto",
@@ -138,6 +146,12 @@ class DataSetConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "data.sets")
+        idle = [name for name in _IDLE[self.format] if getattr(self, name) not in ("", {}, "uncorrected")]
+        if idle:
+            raise ConfigurationError(
+                f"set {self.name!r}: {', '.join(idle)} would have no effect with format = {self.format!r}; remove "
+                f"{'it' if len(idle) == 1 else 'them'}"
+            )
 
     def comes_with_phonograph(self) -> bool:
         """Whether the structures are a dataset by its name, not a file or folder of the user."""
@@ -273,7 +287,9 @@ class Config:
 
     title: str = option("Phonograph run", "Title of the report.")
     seed: int = option(0, "Root seed; every random stream of the run derives from it.", minimum=0)
-    workers: int = option(0, "Worker processes; 0: one per core.", minimum=0)
+    workers: int = option(
+        0, "Worker processes; 0: one per core; of labels as many as cores and free memory allow.", minimum=0
+    )
     crystal: CrystalConfig = field(default_factory=CrystalConfig)
     data: DataConfig = field(default_factory=DataConfig)
     phonons: PhononsConfig = field(default_factory=PhononsConfig)

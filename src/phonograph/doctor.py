@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from phonograph.errors import MissingEngineError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -35,6 +37,11 @@ _PYTHON = (
     ("h5py", "force_constants.hdf5", True),
     ("parsl", "labels on a cluster (phonograph[cluster])", False),
     ("pyarrow", "labels as Parquet (phonograph[parquet])", False),
+    ("dscribe", "SOAP beside the networks (phonograph[references])", False),
+    ("scikit-learn", "kernel ridge regression on SOAP (phonograph[references])", False),
+    ("optuna", "searches beyond a grid (phonograph[study])", False),
+    ("tensorboard", "loss curves in TensorBoard (phonograph[tensorboard])", False),
+    ("torch-geometric", "graphs as its Data, and back (phonograph[pyg])", False),
 )
 _PROGRAMS = (
     ("cp2k.psmp", "DFT labels, engine cp2k", "apt-get install cp2k cp2k-data openmpi-bin libopenblas0-serial"),
@@ -46,6 +53,8 @@ _PROGRAMS = (
     ("chromium", "the browser tests of the report", "apt-get install chromium"),
 )
 
+_DEBIAN_UPF = "/usr/share/espresso/pseudo"
+
 
 def examine() -> tuple[Finding, ...]:
     """Look for every library and program without importing the heavy ones."""
@@ -53,6 +62,7 @@ def examine() -> tuple[Finding, ...]:
     findings += [_package(name, purpose, required) for name, purpose, required in _PYTHON]
     findings.append(_chgnet_weights())
     findings += [_program(name, purpose, remedy) for name, purpose, remedy in _PROGRAMS]
+    findings += [_cp2k_data(), _pseudopotentials()]
     return tuple(findings)
 
 
@@ -96,6 +106,27 @@ def _program(name: str, purpose: str, remedy: str) -> Finding:
     return Finding(
         name=name, purpose=purpose, required=False, found=path is not None, version=path or "", remedy=remedy
     )
+
+
+def _cp2k_data() -> Finding:
+    from phonograph.labels.engines.cp2k_data import data_folder
+
+    try:
+        folder = str(data_folder("", "cp2k.psmp"))
+    except MissingEngineError:
+        folder = ""
+    return _data("CP2K data", "basis sets and potentials of engine cp2k", folder, "apt-get install cp2k-data")
+
+
+def _pseudopotentials() -> Finding:
+    named = os.environ.get("ESPRESSO_PSEUDO", "") or _DEBIAN_UPF
+    folder = named if Path(named).is_dir() else ""
+    remedy = "apt-get install quantum-espresso-data, or set ESPRESSO_PSEUDO to a folder of your own"
+    return _data("pseudopotentials", "UPF files of engine quantum-espresso", folder, remedy)
+
+
+def _data(name: str, purpose: str, folder: str, remedy: str) -> Finding:
+    return Finding(name=name, purpose=purpose, required=False, found=bool(folder), version=folder, remedy=remedy)
 
 
 def as_text(findings: tuple[Finding, ...]) -> str:

@@ -57,9 +57,15 @@ def refuse_unknown(key: str, known: Mapping[str, Any] | typing.Iterable[str], wh
     names = list(known)
     if key in names:
         return
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(names)) or 'nothing'}"
-    raise ConfigurationError(f"unknown key {key!r} in {'[' + where + ']' if where else 'the configuration'}; {hint}")
+    place = f"[{where}]" if where else "the configuration"
+    raise ConfigurationError(f"unknown key {key!r} in {place}; {nearest(key, names)}")
+
+
+def nearest(word: str, names: typing.Iterable[str], *, likeness: float = 0.5) -> str:
+    """Return the question whether the nearest of ``names`` was meant; where none is like ``word``, all of them."""
+    known = sorted(names)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=likeness)
+    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known) or 'nothing'}"
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:

@@ -83,6 +83,9 @@ def test_csv_keeps_holes_as_named_rows(store, tmp_path):
     hole = next(row for row in rows if row["status"] == "crashed")
     assert (hole["sample_ids"], hole["message"], hole[ENERGY]) == ("toy-00003", "exit code 139", "")
     assert "csv cannot hold forces_eV_per_A" in export.warnings[0]
+    assert "eigenvalues_eV; export to .parquet or .db to have them" in export.warnings[0]
+    export = export_store(store, tmp_path / "forces.csv", properties=["forces_eV_per_A"])
+    assert export.warnings == ("csv cannot hold forces_eV_per_A; export to .extxyz, .parquet or .db to have them.",)
 
 
 def test_parquet_holds_everything_with_units(store, tmp_path):
@@ -204,9 +207,10 @@ def test_nothing_to_write_is_told(tmp_path):
 
 
 def test_unknown_formats_are_one_sentence(store, tmp_path):
-    for request in ({"path": tmp_path / "out.hdf5"}, {"path": tmp_path / "out.csv", "format": "hdf5"}):
-        with pytest.raises(ConfigurationError, match="labels can be exported as extxyz, ase-db, csv, parquet; got"):
-            export_store(store, **request)
+    with pytest.raises(ConfigurationError, match=r"must end in one of \.extxyz, \.xyz, .*; got 'out\.hdf5'"):
+        export_store(store, tmp_path / "out.hdf5")
+    with pytest.raises(ConfigurationError, match="format must be one of extxyz, ase-db, csv, parquet; got 'hdf5'"):
+        export_store(store, tmp_path / "out.csv", format="hdf5")
     with pytest.raises(InputFileError, match="not found"):
         export_store(tmp_path / "none.sqlite", tmp_path / "out.csv")
     export_store(tmp_path / "s.sqlite", tmp_path / "out.dat", format="csv")

@@ -309,7 +309,7 @@ def look_into(path, mode):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("text", "is damaged or not SQLite; move it away"),
+        ("text", "is not an SQLite file, so no label store; give another path"),
         ("truncated", "damaged"),
         ("foreign", "not a label store"),
         ("newer", "schema version 3; this Phonograph reads versions 1 to 2: use a newer release"),
@@ -324,6 +324,8 @@ def test_foreign_files_are_refused_and_left_alone(tmp_path, kind, words, mode):
     with pytest.raises(InputFileError, match=words):
         look_into(path, mode)
     assert path.read_bytes() == before
+    if kind == "text":
+        assert list(tmp_path.iterdir()) == [path]
 
 
 def test_reading_a_store_that_is_not_there(tmp_path):
@@ -337,8 +339,10 @@ def test_a_folder_that_cannot_hold_a_store(tmp_path):
     with pytest.raises(InputFileError, match="cannot write label store"), open_store(tmp_path / "file" / "s", "write"):
         pass
     (tmp_path / "s.sqlite").mkdir()
-    with pytest.raises(InputFileError, match=r"cannot open label store .*s\.sqlite"):
-        open_store(tmp_path / "s.sqlite", "write").__enter__()
+    for mode in ("read", "write"):
+        with pytest.raises(InputFileError, match=r"label store .*s\.sqlite is a folder; give the path of a file"):
+            open_store(tmp_path / "s.sqlite", mode).__enter__()
+    assert not (tmp_path / "s.sqlite.lock").exists()
 
 
 def test_odd_paths(tmp_path):

@@ -222,6 +222,8 @@ TABLES = [
     ("id,gap_eV\n0,1\n1,2,3\n", "line 3 holds 3 columns; expected 2"),
     ("id,gap_eV\n0,1\n,2\n", "line 3 has no id"),
     ("id,gap\n0,1\n", "the units of 'gap' are missing"),
+    ("id,gap_Ry\n0,1\n", "'gap_Ry' ends in 'Ry', a unit that is not known here; convert it to one of eV/atom, "),
+    ("id,ry\n0,1\n", "the units of 'ry' are missing"),
     ("id,gap_eV,gap_eV\n0,1,2\n", "every column needs a name of its own"),
     ("id,,gap_eV\n0,1,2\n", "every column needs a name of its own"),
     ("id,gap_eV\n", "holds a header but no rows"),

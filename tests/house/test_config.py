@@ -256,6 +256,26 @@ def test_files_of_engines_and_cluster_are_found_from_elsewhere(tmp_path: Path) -
     assert again["labels"]["executor"]["folder"] == "../../here/blocks"
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"format": "dataset", "labels": "x.csv", "energy": "e"}, "labels, energy would have no effect .*'dataset'"),
+        (
+            {"format": "dataset", "units": {"gap": "eV"}},
+            "units would have no effect with format = 'dataset'; remove it",
+        ),
+        ({"format": "dataset", "correction": "corrected"}, "correction would have no effect"),
+        ({"format": "vasp-tree", "property": "band_gap_eV"}, "property would have no effect .*'vasp-tree'"),
+        ({"set": "thermal"}, "set would have no effect with format = 'auto'"),
+    ],
+)
+def test_options_of_a_set_that_its_format_does_not_read_are_refused(
+    tmp_path: Path, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"set 'mine': {words}"):
+        parse_config({"data": {"sets": [{"name": "mine", "structures": "theirs", **options}]}}, tmp_path)
+
+
 def test_a_check_of_folding_that_could_test_nothing_is_refused(tmp_path: Path) -> None:
     def config(*engines: dict[str, object]) -> object:
         return parse_config({"labels": {"check_folding": True, "engines": list(engines)}}, tmp_path)

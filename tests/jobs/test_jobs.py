@@ -122,7 +122,7 @@ def test_a_table_of_something_else_is_one_sentence(tmp_path, log):
         with open_store(path):
             pass
     (tmp_path / "text.sqlite").write_text("no database at all, only a line of text that is long enough" * 9)
-    with pytest.raises(InputFileError, match="is damaged or not SQLite"):
+    with pytest.raises(InputFileError, match="is not an SQLite file, so no job table; give another path"):
         run_jobs(squares(1), tmp_path / "text.sqlite")
     with pytest.raises(InputFileError, match="not found"):
         with open_jobs(tmp_path / "none.sqlite"):

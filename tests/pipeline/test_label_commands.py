@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,53 @@ def test_labels_that_were_brought_are_not_computed(folder: Path, capsys: pytest.
     assert "the labels of this run were brought" in capsys.readouterr().err
     assert main(["export", "run", "-o", "out.csv"]) == 2
     assert "run/3_labels/labels.csv" in capsys.readouterr().err
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    capsys.readouterr()
+    assert main(command) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("phonograph: ")
+    assert said.err.count("\n") == 1, said.err
+    return said.err
+
+
+def test_sets_without_labels_and_without_engines_are_told_by_every_command(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "theirs").mkdir()
+    shutil.copy("Cu.vasp", "theirs")
+    Path("theirs.toml").write_text('[[data.sets]]\nname = "cu"\nstructures = "theirs"\n')
+    assert main(["sample", "theirs.toml", "-o", "run", "-q"]) == 0
+    for command in (["label"], ["label", "--status"], ["noise"]):
+        assert "set 'cu' has no labels" in refusal(capsys, *command, "theirs.toml", "-o", "run", "-q")
+
+
+def test_status_and_retry_are_not_asked_for_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("cu.toml").write_text(COPPER + EMT)
+    said = refusal(capsys, "label", "cu.toml", "-o", "run", "--status", "--retry-failed", "lazy")
+    assert "give one of the two" in said
+    assert not Path("run").exists()
+
+
+def test_failures_are_tried_again_by_class_on_request(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "theirs").mkdir()
+    Path("theirs/Si.vasp").write_text(Path("Cu.vasp").read_text().replace("Cu", "Si"))
+    Path("si.toml").write_text(f'workers = 1\n[[data.sets]]\nname = "si"\nstructures = "theirs"\n{EMT}')
+
+    def attempts(*options: str) -> int:
+        assert main(["label", "si.toml", "-o", "run", "-q", *options]) == 0
+        with closing(sqlite3.connect("run/3_labels/labels.sqlite")) as store:
+            return int(store.execute("SELECT count(*) FROM attempt").fetchone()[0])
+
+    assert attempts() == 1
+    assert attempts("--retry-failed", "timeout", "crashed") == 1
+    assert attempts("--retry-failed", "timeout", "bad_input") == 2
+    assert attempts("--retry-failed") == 3
+    assert attempts() == 3
+    said = refusal(capsys, "label", "si.toml", "-o", "run", "-q", "--retry-failed", "lazy")
+    assert "must name failure classes" in said
 
 
 def test_a_user_is_told_where_inputs_wait(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ LARGEST_CHECKED_BYTES = 256 * 1024**2
 their checksums in any case."""
 
 _CACHE_KIB = 65536
+_MAGIC = b"SQLite format 3\0"
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _END = struct.Struct(">II8s")
 _LONGEST_NAME = 65536
@@ -73,6 +74,24 @@ def found_schema(connection: sqlite3.Connection) -> tuple[tuple[str, ...], ...]:
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_master WHERE sql IS NOT NULL")
     # A damaged entry may hold bytes; as text it equals nothing that is expected.
     return tuple(sorted((*map(str, names), " ".join(str(sql).split()).replace("( ", "(")) for *names, sql in rows))
+
+
+def check_file(path: Path, kind: Kind) -> None:
+    """Refuse what is no SQLite file by its first bytes, before anything is written beside it.
+
+    A file with a journal is left to SQLite: its first bytes may be those that a killed writer left.
+    """
+    if path.is_dir():
+        raise InputFileError(f"{kind.name} {path} is a folder; give the path of a file")
+    try:
+        if not path.is_file() or Path(f"{path}-journal").exists():
+            return
+        with path.open("rb") as stream:
+            first = stream.read(len(_MAGIC))
+    except OSError:  # opening it says why
+        return
+    if first not in (b"", _MAGIC):
+        raise InputFileError(f"{path} is not an SQLite file, so no {kind.name}; give another path, or restore a copy")
 
 
 @contextlib.contextmanager
@@ -222,7 +241,7 @@ def told(path: Path, kind: Kind, verb: str) -> Iterator[None]:
 
 
 def _damaged(path: Path, kind: Kind) -> str:
-    return f"{kind.name} {path} is damaged or not SQLite; move it away (or restore a copy) and run again"
+    return f"{kind.name} {path} is damaged; move it away (or restore a copy) and run again"
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

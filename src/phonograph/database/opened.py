@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from phonograph.database.connection import Kind, connected
+from phonograph.database.connection import Kind, check_file, connected
 from phonograph.database.holder import held
 from phonograph.errors import InputFileError, MissingEngineError
 
@@ -38,6 +38,7 @@ def opened(target: Path, kind: Kind, mode: Literal["read", "write"], first: str)
     """
     if sqlite3.sqlite_version_info < NEEDED:
         raise MissingEngineError(f"{kind.name}s need SQLite 3.37 or newer; this Python has {sqlite3.sqlite_version}")
+    check_file(target, kind)
     if mode == "read" and not target.is_file():
         raise InputFileError(f"{kind.name} {target} not found; {first}")
     lock = contextlib.nullcontext() if mode == "read" else held(target, kind.name)

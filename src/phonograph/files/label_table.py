@@ -32,6 +32,9 @@ UNIT_SUFFIXES: Mapping[str, str] = {
 }
 """Suffix of a property's name → its unit; ``"1"`` in ``units`` marks a property without dimension."""
 
+_OTHER_UNITS = frozenset("ry rydberg ha hartree au j kj kcal mol bohr nm pm pa mpa bar cm-1".split())
+"""Ends of names, in small letters, that say a unit of which values are not read."""
+
 NOT_LABELS = frozenset({"set", "status", "sampler", "sample_id", "index", "seed", "engine", "line"})
 """Columns of tables and entries of extended XYZ that describe a sample and are never labels."""
 
@@ -101,9 +104,16 @@ def named_with_unit(name: str, units: Mapping[str, str], place: str) -> tuple[st
 
 def units_missing(name: str, place: str) -> InputFileError:
     """Return the error for a property whose unit nothing gives."""
+    short = shown(name)[:60]
+    _, underscore, last = short.rpartition("_")
+    if underscore and last.lower() in _OTHER_UNITS:
+        return InputFileError(
+            f"{place}: {short!r} ends in {last!r}, a unit that is not known here; convert it to one of "
+            f"{', '.join(UNIT_SUFFIXES.values())} and rename it"
+        )
     return InputFileError(
-        f"{place}: the units of {name[:60]!r} are missing; rename it with its unit (such as {shown(name)[:60]}_eV), or "
-        f"state them in units ({name[:60]!r} = 'eV')"
+        f"{place}: the units of {short!r} are missing; rename it with its unit (such as {short}_eV), or state them in "
+        f"units ({short!r} = 'eV')"
     )
 
 

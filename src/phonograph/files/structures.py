@@ -16,7 +16,7 @@ from phonograph.files.cif import cif_atoms
 from phonograph.files.extxyz import extxyz_atoms
 from phonograph.files.overlap import first_overlap
 from phonograph.files.poscar import poscar_atoms
-from phonograph.files.safety import MAX_SET_BYTES, MAX_STRUCTURE_BYTES, read_text, shown
+from phonograph.files.safety import MAX_SET_BYTES, MAX_STRUCTURE_BYTES, check_readable, read_text, shown
 from phonograph.types import MAX_ATOMS, MIN_DISTANCE_A, Crystal, FloatArray
 
 MAX_LENGTH_A = 1e5
@@ -106,6 +106,7 @@ def read_atoms(path: str | os.PathLike[str]) -> list[Any]:
     """
     kind = structure_format(path)
     if kind not in ("poscar", "cif", "extxyz"):
+        check_readable(path)
         raise InputFileError(
             f"{shown(path)} is not a known structure file; the format follows from the name: {FORMATS}"
         )

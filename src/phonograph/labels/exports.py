@@ -147,12 +147,11 @@ def export_store(
 
 
 def _format(target: Path, wanted: str) -> str:
+    if wanted and wanted not in _WRITERS:
+        raise ConfigurationError(f"format must be one of {', '.join(_WRITERS)}; got {wanted!r}")
     kind = wanted or FORMATS.get(target.suffix.lower(), "")
-    if kind not in _WRITERS:
-        raise ConfigurationError(
-            f"labels can be exported as {', '.join(_WRITERS)}; got {wanted or target.name!r}: end the file's name in "
-            f"{', '.join(FORMATS)} or name the format"
-        )
+    if not kind:
+        raise ConfigurationError(f"the name of an export must end in one of {', '.join(FORMATS)}; got {target.name!r}")
     return kind
 
 
@@ -241,10 +240,9 @@ def _counted(items: Iterable[StoredLabel], kind: str, counts: dict[str, int]) ->
 
 
 def _warnings(kind: str, names: export_tables.Names) -> tuple[str, ...]:
-    left = {
-        "csv": names.arrays,
-        "extxyz": tuple(name for name in names.arrays if name not in export_frames.PER_ATOM and name != "stress_GPa"),
-    }.get(kind, ())
+    beyond_frames = tuple(name for name in names.arrays if name not in (*export_frames.PER_ATOM, "stress_GPa"))
+    left = {"csv": names.arrays, "extxyz": beyond_frames}.get(kind, ())
     if not left:
         return ()
-    return (f"{kind} cannot hold {', '.join(left)}; export as Parquet or ASE database (.db) to have them.",)
+    others = ".parquet or .db" if beyond_frames else ".extxyz, .parquet or .db"
+    return (f"{kind} cannot hold {', '.join(left)}; export to {others} to have them.",)

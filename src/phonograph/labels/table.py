@@ -66,7 +66,7 @@ def _warnings(work: Work, columns: Sequence[LabelColumn]) -> tuple[str, ...]:
             counts = ", ".join(f"{times} {kind}" for kind, times in sorted(classes.items()))
             sentences.append(
                 f"{sum(classes.values())} of {samples} samples have no {', '.join(item.provides)} from {item.engine} "
-                f"({counts}): named holes, {_when_again(classes)}."
+                f"({counts}): named holes; {_when_again(classes)}."
             )
         versions = noted_versions(_results(work, c))
         if len(versions) > 1:
@@ -89,12 +89,13 @@ def _warnings(work: Work, columns: Sequence[LabelColumn]) -> tuple[str, ...]:
 
 
 def _when_again(classes: Mapping[str, int]) -> str:
-    """Say when holes of these classes are looked at again."""
-    passing = set(classes) & set(PASSING)
-    if passing == set(classes):
-        return "looked at again by every run"
-    on_request = "tried again only on request (retry_failed)"
-    return f"{on_request}, {' and '.join(sorted(passing))} by every run" if passing else on_request
+    """Say when holes of these classes are tried again."""
+    passing = sorted(set(classes) & set(PASSING))
+    if len(passing) == len(classes):
+        return "every run tries them again"
+    if not passing:
+        return "they are tried again only on request (retry_failed)"
+    return f"every run tries {' and '.join(passing)} again, the others are tried only on request (retry_failed)"
 
 
 def _gap_warnings(columns: Sequence[LabelColumn]) -> Iterator[str]:

@@ -50,8 +50,7 @@ def labels_step(context: Context, result: RunResult) -> RunResult:
         brought = {configurations.name: labels for configurations, labels in brought_sets(context)}
         missing = [item for item in result.sets if brought.get(item.name) is None]
         parts = [labels for labels in brought.values() if labels is not None]
-        if missing and not config.labels.engines:
-            raise DataError(f"set {missing[0].name!r} has no labels; give a labels file or add [[labels.engines]]")
+        _check_engines(context, missing)
         if missing:
             engines = placed_engines(context)
             parts.append(label_sets(context, missing, engines))
@@ -78,6 +77,12 @@ def labels_step(context: Context, result: RunResult) -> RunResult:
     # What later rooms depend on is the labels themselves: a retry that finds nothing new changes nothing.
     context.folder.keys["labels"] = file_hash(_room(context) / TABLE)
     return replace(result, labels=labels)
+
+
+def _check_engines(context: Context, sets: Sequence[Configurations]) -> None:
+    """Refuse sets that did not bring their labels where no engine computes any."""
+    if sets and not context.config.labels.engines:
+        raise DataError(f"set {sets[0].name!r} has no labels; give a labels file or add [[labels.engines]]")
 
 
 def _folding_warnings(context: Context, result: RunResult) -> Iterator[str]:
@@ -218,7 +223,9 @@ def sampled_sets(context: Context) -> list[Configurations]:
             f"the configurations of {context.folder.path} are not drawn yet; run first: phonograph sample CONFIG -o RUN"
         )
     brought = {configurations.name for configurations, labels in brought_sets(context) if labels is not None}
-    return [load_configurations(folder / f"{name}.extxyz") for name in names if name not in brought]
+    sets = [load_configurations(folder / f"{name}.extxyz") for name in names if name not in brought]
+    _check_engines(context, sets)
+    return sets
 
 
 def status(context: Context) -> LabelStatus:
@@ -238,7 +245,7 @@ def _places(context: Context, engines: Sequence[Labeller]) -> int:
 def export(context: Context, path: Path, **chosen: Any) -> Export:
     """Write the computed labels of a run: of its sets and engines, whatever else the store holds."""
     sets, labellers = sampled_sets(context), placed_engines(context)
-    if not sets or not labellers:
+    if not sets:
         raise ConfigurationError(
             f"every set of {context.folder.path} brought its labels; they are in {_room(context) / TABLE}"
         )
@@ -253,7 +260,7 @@ def noise(context: Context, n: int, copies: int) -> NoiseFloor:
     """Measure the label noise of a run's sets and keep it in ``3_labels/noise.json`` and ``noise.csv``."""
     config = context.config
     sets = sampled_sets(context)
-    if not sets or not config.labels.engines:
+    if not sets:
         raise ConfigurationError("noise is measured by computing labels again; the labels of this run were brought")
     found = measure_noise(
         sets,

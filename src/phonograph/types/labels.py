@@ -116,12 +116,16 @@ class Labels:
         return self._rows(range(min(n, len(self.sample_ids))))
 
     def _rows(self, chosen: Sequence[int]) -> Labels:
+        said = self.warnings
+        if len(chosen) < len(self.sample_ids):
+            said = tuple(_among_all(sentence, len(self.sample_ids)) for sentence in said)
         return replace(
             self,
             sample_ids=tuple(self.sample_ids[place] for place in chosen),
             set_names=tuple(self.set_names[place] for place in chosen),
             columns=tuple(replace(column, values=column.values[list(chosen)]) for column in self.columns),
             status=tuple(self.status[place] for place in chosen),
+            warnings=said,
         )
 
     @property
@@ -134,6 +138,12 @@ class Labels:
         place = {sample: position for position, sample in enumerate(self.sample_ids)}
         values = self.column(name).values
         return np.array([values[place[s]] if s in place else np.nan for s in sample_ids], dtype=np.float64)
+
+
+def _among_all(sentence: str, count: int) -> str:
+    """Say, once, of how many rows a sentence speaks that may count them; of those that are left it would be false."""
+    start = "Among all "
+    return sentence if sentence.startswith(start) else f"{start}{count} rows, before some were chosen: {sentence}"
 
 
 def join_labels(parts: Sequence[Labels]) -> Labels:
