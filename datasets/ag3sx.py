@@ -3,6 +3,9 @@
 python datasets/ag3sx.py label -o runs/ag3sx          GFN1-xTB and CHGNet labels of all rows, resumable (3.5 core-hours)
 python datasets/ag3sx.py pack -o runs/ag3sx           the folder that pg.load_dataset reads
 python datasets/ag3sx.py dft -o runs/ag3sx            PBEsol labels of the random subset, with CP2K, resumable
+python datasets/ag3sx.py pack-dft -o runs/ag3sx       the folder of these labels
+python datasets/ag3sx.py symmetry                     the symmetry test of the PBEsol settings on both end members
+python datasets/ag3sx.py compare                      how GFN1-xTB and CHGNet labels compare with PBEsol
 python datasets/ag3sx.py remake thermal-00017         draw one row again, label it again, compare with what is shipped
 
 Every row is drawn from force constants in datasets/ag3sx/force_constants.npz, or from the trajectories in
@@ -15,6 +18,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from phonograph.console import Console
 from phonograph.files.datasets import save_dataset
 from phonograph.files.trajectories import load_part
 from phonograph.labels import LabelStore
+from phonograph.labels.symmetry import symmetry_test
 from phonograph.labels.task import calculation, structure_bytes
 from phonograph.phonons.cells import from_phonopy, phonopy_of
 from phonograph.streams import derive_seed
@@ -269,30 +274,44 @@ def label_with_dft(output: Path, count: int, workers: int) -> Labels:
         )
 
 
+def symmetry() -> int:
+    """Test the PBEsol settings on both end members, 40 atoms; print every law and return 1 where one is broken."""
+    results = [symmetry_test(pbesol(), supercell(fraction)) for fraction in END_MEMBERS.values()]
+    for result in results:
+        print(result.sentence)
+        for check in result.checks:
+            print(f"  {check.name}: {check.found:.2g} {check.unit} (allowed {check.tolerance:.2g})")
+    return 0 if all(result.passed for result in results) else 1
+
+
 def pack_dft(output: Path, count: int) -> None:
     """Write the shipped folder of the subset from the labels in the store of ``output``; compute what is missing."""
     sets, source = subset(_all_sets(), count)
     labels = pg.label(sets, [pbesol()], output / "pbesol.sqlite", workers=0, timeout_s=3600.0)
-    with pg.open_store(output / "pbesol.sqlite") as store:
-        arrays = packed_arrays(store, sets, pbesol(), ("stress_GPa",))
-    shipped = Dataset(
-        name="ag3sx-pbesol",
-        sets=tuple(sets),
-        labels=labels,
-        arrays=arrays,
-        source=tuple(source),
-        card=card(labels, HERE / "ag3sx" / "card-pbesol.md"),
-    )
-    save_dataset(shipped, SHIPPED / "ag3sx-pbesol")
+    shipped = Dataset(name="ag3sx-pbesol", sets=tuple(sets), labels=labels, source=tuple(source))
+    whole = card(labels, HERE / "ag3sx" / "card-pbesol.md") + f"\n{COMPARED}\n\n{compare(shipped)}\n"
+    save_dataset(replace(shipped, card=whole), SHIPPED / "ag3sx-pbesol")
 
 
-def compare() -> str:
+COMPARED = """## Against the cheap labels
+
+Each row's labels in ag3sx-gfn1 beside those here. r is Pearson's, of all rows (not for energies, whose zero differs
+between compositions) and of rows about the mean of their composition; of the latter also the slope of PBEsol on the
+cheap label, and the standard deviations of PBEsol and of what the cheap label leaves of it."""
+
+
+def compare(dft: Dataset) -> str:
     """Return how the cheap labels of the subset compare with PBEsol, as a table.
 
-    Per set and property: n, Pearson r, and the standard deviation of PBEsol − (a + b·cheap) beside that of PBEsol.
+    Per set and property: n; Pearson r of all rows (not for energies, whose zero differs between compositions) and of
+    rows about the mean of their composition; of the latter also the slope of PBEsol on the cheap label, and the
+    standard deviations of PBEsol and of what the cheap label leaves of it.
     """
-    cheap, dft = pg.load_dataset("ag3sx-gfn1"), pg.load_dataset("ag3sx-pbesol")
-    lines = ["| set | property | cheap engine | n | r | sd PBEsol | sd left |", "|---|---|---|---|---|---|---|"]
+    cheap = pg.load_dataset("ag3sx-gfn1")
+    lines = [
+        "| set | property | cheap engine | n | r | r at fixed composition | slope | sd of PBEsol | sd left |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for s in dft.sets:
         rows = [place for place, name in enumerate(dft.labels.set_names) if name == s.name]
         for column in dft.labels.columns:
@@ -300,15 +319,24 @@ def compare() -> str:
             ours = column.values[rows]
             theirs = cheap.labels.aligned(column.name, [dft.source[place] for place in rows])
             known = np.isfinite(ours) & np.isfinite(theirs)
-            y, x = ours[known], theirs[known]
-            r = float(np.corrcoef(x, y)[0, 1])
-            left = float(np.std(y - np.polyval(np.polyfit(x, y, 1), x), ddof=2))
+            y, x, kind = ours[known], theirs[known], s.fraction[known]
+            whole = "" if column.name.startswith("energy") else f"{np.corrcoef(x, y)[0, 1]:.3f}"
+            y, x = (values - group_means(values, kind) for values in (y, x))
+            slope = float(x @ y / (x @ x))
+            free = len(y) - len(set(kind))
+            spread, left = (float(np.sqrt((values @ values) / free)) for values in (y, y - slope * x))
             engine = other.engine.split(maxsplit=1)[0]
             lines.append(
-                f"| {s.name.removeprefix('pbesol-')} | `{column.name}` | {engine} | {len(y)} | {r:.3f} | "
-                f"{y.std(ddof=1):.4f} | {left:.4f} {column.unit} |"
+                f"| {s.name.removeprefix('pbesol-')} | `{column.name}` | {engine} | {len(y)} | {whole} | "
+                f"{np.corrcoef(x, y)[0, 1]:.3f} | {slope:.2f} | {spread:.4f} | {left:.4f} {column.unit} |"
             )
     return "\n".join(lines)
+
+
+def group_means(values: Any, groups: Any) -> Any:
+    """Return, for each value, the mean over its group."""
+    _, place = np.unique(groups, return_inverse=True)
+    return (np.bincount(place, values) / np.bincount(place))[place]
 
 
 def packed_arrays(store: LabelStore, made: Sequence[Configurations], labeller: Any, names: Sequence[str]) -> Any:
@@ -359,16 +387,28 @@ def pack(output: Path) -> None:
 
 
 def remake(sample_id: str) -> int:
-    """Draw one row again, label it again, and compare both with what is shipped; return 1 where they differ."""
-    data = pg.load_dataset("ag3sx-gfn1")
+    """Make one row again, label it again, and compare both with what is shipped; return 1 where they differ.
+
+    Rows of ag3sx-gfn1 are drawn from their stream; those of ag3sx-pbesol are rows of ag3sx-gfn1.
+    """
+    cheap = pg.load_dataset("ag3sx-gfn1")
+    data = pg.load_dataset("ag3sx-pbesol") if sample_id.startswith("pbesol-") else cheap
+    if sample_id not in data.labels.sample_ids:
+        first = ", ".join(s.ids[0] for s in data.sets)
+        print(f"{data.name} has no row {sample_id!r}; its rows are {first} and those that follow", file=sys.stderr)
+        return 2
     row = data.labels.sample_ids.index(sample_id)
     shipped = data.set(data.labels.set_names[row])
     position = shipped.ids.index(sample_id)
-    made = {s.name: s for s in sets()[0]}[shipped.name]
-    moved = np.abs(made.crystal(position).positions_A - shipped.crystal(position).positions_A).max()
+    if data is cheap:
+        drawn = {s.name: s for s in sets()[0]}[shipped.name].crystal(position)
+    else:
+        origin = cheap.set(cheap.labels.set_names[cheap.labels.sample_ids.index(data.source[row])])
+        drawn = origin.crystal(origin.ids.index(data.source[row]))
+    moved = np.abs(drawn.positions_A - shipped.crystal(position).positions_A).max()
     print(f"{sample_id} ({data.source[row]}): positions drawn again differ by {moved:.1e} Å")
     worst = moved / 1e-9
-    for labeller in engines():
+    for labeller in engines() if data is cheap else [pbesol()]:
         result = labeller.label(shipped.crystal(position))
         for name in labeller.provides:
             kept, now = data.labels.column(name).values[row], result.values.get(name, np.nan)
@@ -379,7 +419,7 @@ def remake(sample_id: str) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("label", "dft", "pack", "pack-dft", "compare", "remake"))
+    parser.add_argument("stage", choices=("label", "dft", "pack", "pack-dft", "symmetry", "compare", "remake"))
     parser.add_argument("rows", nargs="*", help="rows to remake")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/ag3sx"))
     parser.add_argument("--workers", type=int, default=0)
@@ -393,10 +433,12 @@ def main() -> int:
         pack(options.output)
     elif options.stage == "pack-dft":
         pack_dft(options.output, options.count)
+    elif options.stage == "symmetry":
+        return symmetry()
     elif options.stage == "compare":
-        print(compare())
+        print(compare(pg.load_dataset("ag3sx-pbesol")))
     elif not options.rows:
-        parser.error("remake needs the ids of rows, for example thermal-00017")
+        parser.error("remake needs the ids of rows, for example thermal-00017 or pbesol-random-00003")
     else:
         return max(map(remake, options.rows))
     return 0

@@ -18,9 +18,11 @@ from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.labels import label
 from phonograph.labels.engines.cp2k import Cp2kLabeller
 from phonograph.labels.engines.cp2k_data import find_entry
+from phonograph.labels.engines.cp2k_frame import placed
 from phonograph.labels.engines.cp2k_input import k_mesh
 from phonograph.labels.engines.cp2k_output import read_output
 from phonograph.labels.plan import planned
+from phonograph.labels.symmetry import random_rotation
 from phonograph.labels.task import calculation, rebuild
 from phonograph.types import Crystal
 from phonograph.units import BOHR_A, HARTREE_EV
@@ -81,6 +83,21 @@ def put(labeller: Cp2kLabeller, text: str, crystal: Crystal | None = None) -> Cr
 
 def text_of(name: str) -> str:
     return (OUTPUTS / f"{name}.out").read_text()
+
+
+def test_at_gamma_only_turned_boxes_are_turned_back():
+    """CP2K loses the density of a box that is not along the axes; all other cells it gets as they are."""
+    sites = np.array([[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]])
+    box = Crystal(cell_A=np.diag([3.0, 4.0, 5.0]), positions_A=sites, numbers=np.array([14, 14]))
+    rotation = random_rotation(np.random.default_rng(5))
+    turned = replace(box, cell_A=box.cell_A @ rotation.T, positions_A=box.positions_A @ rotation.T)
+    place = placed(turned, (1, 1, 1))
+    np.testing.assert_allclose(place.crystal.cell_A, box.cell_A, atol=1e-12)
+    np.testing.assert_allclose(place.crystal.positions_A, box.positions_A, atol=1e-12)
+    np.testing.assert_allclose(place.back(box.positions_A), turned.positions_A, atol=1e-12)
+    oblique = replace(turned, cell_A=turned.cell_A + np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    for as_it_is in (box, oblique):
+        assert placed(as_it_is, (1, 1, 1)).crystal is as_it_is
 
 
 def test_a_finished_calculation_becomes_labels(data, tmp_path):

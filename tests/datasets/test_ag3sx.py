@@ -149,6 +149,54 @@ def test_every_row_names_its_source(data):
     assert data.source[0].startswith("thermal-x000-200K:")
 
 
+@pytest.fixture(scope="module")
+def dft() -> Dataset:
+    return pg.load_dataset("ag3sx-pbesol")
+
+
+def test_the_dft_subset_is_the_same_structures_to_the_last_bit(data, dft):
+    assert {s.name: len(s) for s in dft.sets} == {"pbesol-thermal": 150, "pbesol-random": 150}
+    assert len(set(dft.source)) == len(dft)
+    for s in dft.sets:
+        origin = data.set(s.name.removeprefix("pbesol-"))
+        places = [origin.ids.index(source) for source in sources(dft, s.name)]
+        for name in ("positions_A", "displacements_A", "numbers"):
+            whole = getattr(origin, name).reshape(len(origin), 40, -1)[places]
+            np.testing.assert_array_equal(getattr(s, name).reshape(len(s), 40, -1), whole)
+        np.testing.assert_array_equal(s.cells_A, origin.cells_A[places])
+        np.testing.assert_array_equal(s.temperature_K, origin.temperature_K[places])
+        # Drawn at random: every composition is there, about as often as in the whole (five standard deviations).
+        counts = Counter(s.fraction)
+        assert set(counts) == {0.0, 0.25, 0.5, 0.75, 1.0}
+        assert all(abs(count - 30) < 5 * np.sqrt(30 * 0.8) for count in counts.values())
+
+
+def test_dft_labels_are_whole_and_follow_from_each_other(dft):
+    columns = {column.name: column.values for column in dft.labels.columns}
+    assert set(dft.labels.status) == {"ok"}
+    assert all(column.engine.startswith("CP2K 2023.1; PBEsol") for column in dft.labels.columns)
+    gap = columns["cbm_eV"] - columns["vbm_eV"]
+    np.testing.assert_allclose(columns["band_gap_eV"], np.maximum(gap, 0.0), atol=1e-9)
+    assert (columns["vbm_mean_eV"] <= columns["vbm_eV"]).all()
+
+
+def test_cheap_labels_follow_dft_as_the_card_says(repository: Path, dft):
+    """The table of the card is the one that the command prints from what is shipped."""
+    command = [sys.executable, "datasets/ag3sx.py", "compare"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300, check=True)
+    lines = done.stdout.strip().splitlines()
+    assert len(lines) == 2 + 2 * 5
+    assert all(line in dft.card for line in lines)
+
+
+@pytest.mark.slow
+def test_a_dft_row_is_made_again_by_one_command(repository: Path, cp2k: str) -> None:
+    command = [sys.executable, "datasets/ag3sx.py", "remake", "pbesol-random-00001"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "positions drawn again differ by 0.0e+00" in done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ["thermal-01234", "random-00321", "md-00777"])
 def test_a_row_is_made_again_by_one_command(repository: Path, row: str) -> None:

@@ -229,7 +229,7 @@ class Cp2kLabeller(FileEngine):
     def identity(self) -> Mapping[str, Any]:
         """Return SHA-256 of the data that decide the numbers: entries of the data files, and the guess."""
         folder = data_folder(self.data_folder, self._program)
-        # With k points crystals are turned first; labels from before that have other names.
+        # With k points all crystals are turned first; labels from before that have other names.
         found: dict[str, Any] = {} if prod(self.k_mesh) == 1 else {"frame": "first vector along x, second in xy"}
         if self.method == XTB:
             found |= {name: file_sha256(folder / name) for name in XTB_DATA}

@@ -1,7 +1,8 @@
 """The orientation in which CP2K gets a crystal.
 
-CP2K 2023.1 with k points loses the density of a cubic cell that is turned in space: its first step has the energy of
-the unturned cell, its second another one and a change of zero, so that it says "converged".  At Γ it does not matter.
+CP2K 2023.1 with mixing of densities loses the density of a cubic cell that is turned in space: its first step has the
+energy of the unturned cell, its second another one and a change of zero, so that it says "converged".  Seen with k
+points and, for a cell of 40 atoms, at Γ.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from math import prod
 import numpy as np
 
 from phonograph.types import Crystal, FloatArray
+
+RIGHT_ANGLE = 1e-4
+"""Cosine up to which an angle counts as a right one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,8 +35,12 @@ class Placed:
 
 
 def placed(crystal: Crystal, k_mesh: tuple[int, ...]) -> Placed:
-    """Turn a crystal for a k mesh: first lattice vector along x, second in the xy plane; leave it as it is at Γ."""
-    if prod(k_mesh) == 1:
+    """Turn a crystal: first lattice vector along x, second in the xy plane; at Γ only one with right angles."""
+    products = crystal.cell_A @ crystal.cell_A.T
+    sides = np.sqrt(np.diag(products))
+    oblique = np.abs(products / np.outer(sides, sides) - np.eye(3)).max() > RIGHT_ANGLE
+    along_axes = np.array_equal(crystal.cell_A, np.diag(np.abs(np.diag(crystal.cell_A))))
+    if along_axes or (oblique and prod(k_mesh) == 1):
         return Placed(crystal=crystal, turn=np.eye(3))
     # cell = L·Q with L lower triangular and Q orthogonal, from the QR factors of the transpose.
     q, r = np.linalg.qr(crystal.cell_A.T)
