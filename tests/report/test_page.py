@@ -35,7 +35,7 @@ KEYS = (
     "cite",
 )
 PARTS = {
-    "structure": ("crystal", "phonons", "explanations"),
+    "structure": ("crystal", "phonons", "explanations", "sets"),
     "phonons": ("phonons",),
     "sampling": ("sets", "certificates"),
     "labels": ("labels",),
