@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from phonograph.config import Config
 from phonograph.config_files import read_config
-from phonograph.datasets import dataset_names
+from phonograph.datasets import no_dataset
 from phonograph.errors import ConfigurationError
 from phonograph.labels import Export, LabelStatus
 from phonograph.labels.plan import classes_to_retry
@@ -269,10 +269,7 @@ def _check_possible(config: Config, upto: str) -> None:
         )
     for item in config.data.sets:
         if item.format == "dataset" and not item.comes_with_phonograph() and not config.path(item.structures).is_dir():
-            raise ConfigurationError(
-                f"no dataset {item.structures!r} for the set {item.name!r}: give the path of a dataset's folder, or "
-                f"one of {', '.join(dataset_names())}"
-            )
+            raise ConfigurationError(no_dataset(item.structures, f" for the set {item.name!r}"))
     names = [config.crystal.file, config.phonons.file]
     names += [config.phonons.trajectory.file] if config.phonons.trajectory is not None else []
     names += [name for item in config.data.sets for name in item.files()]

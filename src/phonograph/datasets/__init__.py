@@ -49,6 +49,11 @@ def load_dataset(name: str | os.PathLike[str]) -> Dataset:
         return load_dataset_folder(dataset_folder(name))
     if Path(name).is_dir():
         return load_dataset_folder(name)
-    raise InputFileError(
-        f"no dataset {str(name)[:80]!r}: give the path of a dataset's folder, or one of {', '.join(dataset_names())}"
+    raise InputFileError(no_dataset(str(name)))
+
+
+def no_dataset(name: str, where: str = "") -> str:
+    """Return the sentence about a dataset that there is not; ``where`` says in what it is named."""
+    return (
+        f"no dataset {name[:80]!r}{where}: give the path of a dataset's folder, or one of {', '.join(dataset_names())}"
     )

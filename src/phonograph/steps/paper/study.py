@@ -155,15 +155,15 @@ def _best_rates(key: str, points: Points, seed: int) -> Comparison:
     others = sorted(set(rates.tolist()) - set(BEST_RATES))
     if not others or not set(BEST_RATES) <= set(rates.tolist()):
         return without(name, "the study does not hold 10⁻⁴, 10⁻⁵ and other learning rates")
-    generator = stream(seed, "paper", "rates")
     scores = {rate: points.score[rates == rate] for rate in (*BEST_RATES, *others)}
+    if min(map(len, scores.values())) < LEAST_GROUPS:
+        return without(name, f"fewer than {LEAST_GROUPS} points at one of the rates say nothing about others")
+    generator = stream(seed, "paper", "rates")
     medians = {rate: float(np.median(own)) for rate, own in scores.items()}
     draws = {
         rate: np.median(own[generator.integers(len(own), size=(DRAWS, len(own)))], axis=1)
         for rate, own in scores.items()
     }
-    if min(map(len, scores.values())) < LEAST_GROUPS:
-        return without(name, f"fewer than {LEAST_GROUPS} points at one of the rates say nothing about others")
 
     def cases(level: float) -> dict[str, Interval]:
         return {
