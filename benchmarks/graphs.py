@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import platform
 import time
-from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
+from kept import RESULTS, keep
 
 from phonograph.graphs import GraphSpec, build_graphs
 from phonograph.testing import cubic_antiperovskite, displaced
@@ -85,7 +82,6 @@ OTHERS = {
     "ASE primitive_neighbor_list": with_ase,
     "plain triple loop": with_a_triple_loop,
 }
-RESULT = Path(__file__).parent / "results" / "graphs.json"
 
 
 def seconds_of(configurations: Configurations, spec: GraphSpec, repeats: int) -> tuple[float, GraphSet]:
@@ -137,15 +133,8 @@ def main() -> None:
         atoms, edges = int(made.offsets[-1]), len(one.source)
         print(f"one cell of {atoms:6} atoms {taken:7.2f} s, {edges} edges, {1e6 * taken / edges:.2f} µs an edge")
         sizes[str(atoms)] = {"seconds": round(taken, 3), "edges": edges}
-    record = {
-        "command": f"python benchmarks/graphs.py --n {chosen.n} --others {chosen.others} --loops {chosen.loops}",
-        "machine": platform.processor() or platform.machine(),
-        "versions": {name: version(name) for name in ("numpy", "ase", "pymatgen")},
-        "edges": len(graphs.source),
-        "routes": found_here,
-        "atoms": sizes,
-    }
-    RESULT.write_text(json.dumps(record, indent=1) + "\n")
+    record = {"unit": "CPU seconds", "edges": len(graphs.source), "routes": found_here, "atoms": sizes}
+    keep(RESULTS / "graphs.json", record, "numpy", "ase", "pymatgen")
 
 
 if __name__ == "__main__":

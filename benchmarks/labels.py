@@ -1,6 +1,7 @@
 """The label store: overhead per label of the whole machinery, and many labels against ASE's database and plain files.
 
     python benchmarks/labels.py [--labels 100000] [--others 5000] [--run 2000] [--folder FOLDER]
+                                [-o benchmarks/results/labels.json]
 
 Part 1 labels ``--run`` structures through ``phonograph.label`` with an engine that takes no time: what is left is the
 overhead of store, processes and result files; then it asks again, when everything is known.
@@ -21,8 +22,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from kept import RESULTS, keep
 
 from phonograph.labels import label, open_store
 from phonograph.labels.attempts import Attempt
@@ -59,16 +62,26 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def whole_machinery(folder: Path, count: int, workers: int) -> None:
+def whole_machinery(folder: Path, count: int, workers: int) -> dict[str, float]:
     """Part 1."""
     sets = [displaced(cell_40(), count, 0.1)]
     start = timed(lambda: label([sets[0].first(2)], [Trivial()], folder / "warm.sqlite", workers=workers))
     first = timed(lambda: label(sets, [Trivial()], folder / "run.sqlite", workers=workers))
     again = timed(lambda: label(sets, [Trivial()], folder / "run.sqlite", workers=workers))
     print(f"{count} labels of a trivial engine through label(), {workers} workers:")
+    found = {
+        "start s": start,
+        "overhead ms per label": (first - start) / (count - 2) * 1e3,
+        "all known ms per label": again / count * 1e3,
+    }
     print(f"  start of the processes and first 2 labels {start:.2f} s")
-    print(f"  overhead {(first - start) / (count - 2) * 1e3:.2f} ms per label (aim: below 5 ms)")
-    print(f"  all known: {again / count * 1e3:.3f} ms per label")
+    print(f"  overhead {found['overhead ms per label']:.2f} ms per label (aim: below 5 ms)")
+    print(f"  all known: {found['all known ms per label']:.3f} ms per label")
+    return {"labels": count, "workers": workers, **rounded(found)}
+
+
+def rounded(found: dict[str, float]) -> dict[str, float]:
+    return {what: float(f"{value:.3g}") for what, value in found.items()}
 
 
 PROVIDES, ARRAYS = ("energy_eV_per_atom", "band_gap_eV"), ("forces_eV_per_A", "stress_GPa")
@@ -307,12 +320,13 @@ def report(name: str, count: int, found: dict[str, float], ours: dict[str, float
     print(f"  {name:22}{count:9,} labels: " + ", ".join(parts), flush=True)
 
 
-def lookups(folder: Path, count: int) -> None:
+def lookups(folder: Path, count: int) -> float:
     """How long the look-up of every label takes, as at the start of a run."""
     keys = [structure_bytes(crystal).key for crystal, _ in content(min(count, 100_000))]
     with open_store(folder / "labels.sqlite") as store:
         seconds = timed(lambda: store.find_many(keys, CALCULATION))
     print(f"  look-up of {len(keys):,} known labels at once: {seconds / len(keys) * 1e6:.1f} µs each")
+    return seconds / len(keys) * 1e6
 
 
 def in_folder(parent: Path, kind: type, count: int, reads: int) -> tuple[dict[str, float], Path]:
@@ -327,23 +341,32 @@ def main() -> None:
     parser.add_argument("--run", type=int, default=2_000, help="labels through label()")
     parser.add_argument("--workers", type=int, default=2, help="workers of label()")
     parser.add_argument("--folder", type=Path, default=None, help="where to write (default: a temporary folder)")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS / "labels.json", help="where the result is kept")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(dir=chosen.folder))
+    kept: dict[str, Any] = {"unit": "wall seconds; reads are random", "stores": []}
+
+    def note(name: str, count: int, found: dict[str, float]) -> None:
+        kept["stores"].append({"store": name, "labels": count, **rounded(found)})
+        keep(chosen.output, kept, "phonograph", "ase", "numpy", "pebble")
+
     try:
         if chosen.run:
-            whole_machinery(folder, chosen.run, chosen.workers)
+            kept["label()"] = whole_machinery(folder, chosen.run, chosen.workers)
         print("stores, 40 atoms with energy, gap, forces and stress:")
         ours, _ = in_folder(folder, Store, chosen.others, READS)
         report(Store.name, chosen.others, ours)
+        note(Store.name, chosen.others, ours)
         for kind in (AseDatabase, JsonFiles, Extxyz):
             # Finding a frame in the middle of one file takes seconds.
             found, place = in_folder(folder, kind, chosen.others, 20 if kind is Extxyz else READS)
             report(kind.name, chosen.others, found, ours)
+            note(kind.name, chosen.others, found)
             shutil.rmtree(place)
         if chosen.labels > chosen.others:
             found, place = in_folder(folder, Store, chosen.labels, READS)
             report(Store.name, chosen.labels, found)
-            lookups(place, chosen.labels)
+            note(Store.name, chosen.labels, found | {"look-up at once us": lookups(place, chosen.labels)})
     finally:
         shutil.rmtree(folder)
 

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from kept import RESULTS
 
 from phonograph import GraphConvNet, TrainingSettings, build_graphs, load_dataset, make_split, predict
 from phonograph.config_modes import MODES, mode_differences, mode_options
 from phonograph.training import FitJob, fit_many
 from phonograph.types import GraphSet, GraphSpec, Labels
 
-RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("set", "target", "variant", "seed", "n_train", "n_test", "mae", "rmse", "n_above", "mae_above", "epoch", "s")
 TOGETHER = {
     "all edges": ["graphs.convention"],

@@ -13,8 +13,6 @@ benchmarks/results/training.json.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch_geometric
 import torch_geometric.nn as pyg
 from graphs import cell_40
+from kept import RESULTS, keep
 from torch import nn
 from torch.nn import functional
 from torch_geometric.data import Data
@@ -204,20 +202,13 @@ def compare_stack(
     }
 
 
-def machine() -> dict[str, str]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    versions = {"torch": torch.__version__, "torch_geometric": torch_geometric.__version__}
-    return {"processor": name, "python": platform.python_version(), "threads": str(torch.get_num_threads()), **versions}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("graphs", 256), ("batch", 128), ("epochs", 5), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--architectures", type=int, nargs="+", default=list(ARCHITECTURES))
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "results" / "training.json")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS / "training.json")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     graphs = build_graphs(displaced(cell_40(), chosen.graphs, 0.2), GraphSpec())
@@ -253,10 +244,8 @@ def main() -> None:
             flush=True,
         )
         # Kept after every width: a run that is stopped has shown what it measured.
-        arguments = {key: value for key, value in vars(chosen).items() if key != "output"}
-        document = {"machine": machine(), "arguments": arguments, "unit": "CPU seconds per epoch"}
-        chosen.output.parent.mkdir(exist_ok=True)
-        chosen.output.write_text(json.dumps({**document, "rows": rows, "stacks": stacks}, indent=1) + "\n")
+        found = {"threads": chosen.threads, "graphs": chosen.graphs, "unit": "CPU seconds per epoch"}
+        keep(chosen.output, {**found, "rows": rows, "stacks": stacks}, "torch", "torch-geometric")
 
 
 if __name__ == "__main__":
