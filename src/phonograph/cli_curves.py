@@ -25,7 +25,7 @@ def add_curve_commands(commands: Any) -> None:
         metavar="KEY=VALUE",
         help="override, such as learning_curve.sizes=[50]",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="print the verdicts only")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print what may be claimed only")
     parser.set_defaults(function=_learning_curve)
 
 
@@ -33,10 +33,14 @@ def _learning_curve(options: argparse.Namespace) -> int:
     from phonograph.config_files import read_config
     from phonograph.console import Console
     from phonograph.pipeline import learning_curve
+    from phonograph.types import NO_CLAIM
 
     config = read_config(options.config, options.set)
     with Console(quiet=options.quiet) as console:
         curve = learning_curve(config, options.output, progress=console.progress, say=console.say)
-    lines = [*curve.verdicts, *(f"note: {warning}" for warning in curve.warnings)]
+    claimed = [line for line in curve.verdicts if NO_CLAIM not in line]
+    lines = [*claimed, *(f"note: {warning}" for warning in curve.warnings)]
+    if len(claimed) < len(curve.verdicts):
+        lines.append(f"in {len(curve.verdicts) - len(claimed)} comparisons {NO_CLAIM}: differences.csv")
     print("\n".join([*lines, f"learning curves: {options.output / 'learning_curve'}"]))  # noqa: T201
     return 0

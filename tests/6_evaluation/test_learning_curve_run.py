@@ -25,6 +25,7 @@ from phonograph.errors import ConfigurationError, DataError
 from phonograph.files.curves import load_learning_curve
 from phonograph.pipeline import learning_curve, run
 from phonograph.testing import cubic_antiperovskite, displaced
+from phonograph.types import NO_CLAIM
 
 TABLES = ("learning_curve", "points", "fits", "bands", "differences", "label_factors")
 
@@ -116,7 +117,10 @@ def test_the_command_measures_saves_and_reports(project: Path, capsys: pytest.Ca
     command = ["learning-curve", str(project / "c.toml"), "-o", str(run_folder), "-q"]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert "thermal-trained" in said
+    verdicts = json.loads((run_folder / "learning_curve" / "learning_curve.json").read_text())["verdicts"]
+    claimed = [line for line in verdicts if NO_CLAIM not in line]
+    assert said.splitlines()[: len(claimed)] == claimed, "what may be claimed comes first"
+    assert f"in {len(verdicts) - len(claimed)} comparisons {NO_CLAIM}: differences.csv" in said.splitlines()
     assert "has too few labels for sizes 400" in said
     assert "samples of 'random' have the amplitude of 'thermal'" in said
     found = rows(run_folder)

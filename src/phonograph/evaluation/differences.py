@@ -10,7 +10,7 @@ import numpy as np
 
 from phonograph.evaluation.comparison import corrected_t, holm, overlap_ratio, paired_difference
 from phonograph.evaluation.scoring import in_range
-from phonograph.types import CurvePredictions, CurveRow, Difference, FloatArray
+from phonograph.types import NO_CLAIM, CurvePredictions, CurveRow, Difference, FloatArray
 
 SCOPES = ("all", "in_range_of_both")
 """Test samples that enter: all, or those inside the training labels' range of both networks."""
@@ -163,14 +163,14 @@ def verdict(item: Difference) -> str:
     seeds = f"{item.seeds} seed" + ("" if item.seeds == 1 else "s")
     size = f"{_short(factor * abs(item.difference))} ± {_short(factor * half)} {unit}"
     if item.seeds < 2:
-        return f"{item.first} against {item.second} {where}: no difference can be claimed from {seeds}"
+        return f"{item.first} against {item.second} {where}: {NO_CLAIM} from {seeds}"
     tail = f"(corrected p {_p_words(item.p_holm)} among {item.family} comparisons, {seeds}"
     tail += ")" if math.isfinite(item.sample_low) else ", too few groups of test samples for an interval)"
     if item.claimed:
         better, worse = (item.second, item.first) if item.difference > 0 else (item.first, item.second)
         return f"{better}-trained beats {worse}-trained {where} by {size} {tail}"
     return (
-        f"{item.first}-trained against {item.second}-trained {where}: no difference can be claimed; MAE differs by "
+        f"{item.first}-trained against {item.second}-trained {where}: {NO_CLAIM}; MAE differs by "
         f"{_short(factor * item.difference)} ± {_short(factor * half)} {unit} {tail}"
     )
 

@@ -26,6 +26,7 @@ from phonograph.types.crystals import (
     crystal_hash,
 )
 from phonograph.types.curves import (
+    NO_CLAIM,
     CurveBand,
     CurvePoint,
     CurvePredictions,
@@ -87,6 +88,7 @@ __all__ = [
     "MAX_ATOMS",
     "MIN_DISTANCE_A",
     "NOISE_CAUSES",
+    "NO_CLAIM",
     "PROPERTY_UNITS",
     "REFERENCES",
     "TRIVIAL_REFERENCES",

@@ -268,6 +268,10 @@ class LabelFactor:
     censored: float
 
 
+NO_CLAIM = "no difference can be claimed"
+"""What every verdict says that compares two collections and decides nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LearningCurve:
     """Errors against the number of labels, with fits, differences and what may be said about them in words."""

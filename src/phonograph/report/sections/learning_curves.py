@@ -16,7 +16,7 @@ from phonograph.report.palette import ORANGE
 from phonograph.report.sections.curve_tables import difference_table, factor_table, law_table, point_table
 from phonograph.report.svg import Chart, data_range, label, log_range, px
 from phonograph.report.words import error_unit, listed, number, plural, property_name, sentence_case
-from phonograph.types import CurvePoint, Difference, FloatArray, LearningCurve
+from phonograph.types import NO_CLAIM, CurvePoint, Difference, FloatArray, LearningCurve
 
 TITLE = "Learning curves"
 MOST_OPEN = 6
@@ -143,11 +143,11 @@ def _verdicts(learned: Learned) -> Markup:
     several = len({point.target for point in learned.curve.points}) > 1
     own = [line for line in learned.curve.verdicts if not several or line.startswith(f"{learned.target}: ")]
     sentences = [sentence_case(line.removeprefix(f"{learned.target}: ")) + "." for line in own]
-    open_ = [line for line in sentences if "no difference can be claimed" in line]
+    open_ = [line for line in sentences if NO_CLAIM in line]
     told = [line for line in sentences if line not in open_]
     if not any("beats" in line for line in told):
         told = ["No difference between training collections can be claimed.", *told]
-    folded = fold(f"{plural(len(open_), 'comparison')} in which no difference can be claimed", bullets(open_))
+    folded = fold(f"{plural(len(open_), 'comparison')} in which {NO_CLAIM}", bullets(open_))
     return join(bullets(told), folded if open_ else None)
 
 
