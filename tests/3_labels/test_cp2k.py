@@ -143,6 +143,31 @@ def test_silicon_is_that_of_other_codes(cp2k):
     assert x[4] - gamma[3] == pytest.approx(0.75, abs=0.15)
 
 
+@pytest.mark.slow
+def test_two_ranks_give_the_label_of_one(quick, displaced):
+    found = labelled(replace(quick, ranks=2), silicon(shift_A=0.03))
+    for name, value in displaced.values.items():
+        assert found.values[name] == pytest.approx(value, abs=1e-4 if name == STRESS else 1e-6), name
+    np.testing.assert_allclose(found.arrays["forces_eV_per_A"], displaced.arrays["forces_eV_per_A"], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_gfn1_through_cp2k_where_its_energies_are_offered(cp2k):
+    """Rock salt: no force where symmetry allows none, an isotropic stress, and that by strain."""
+    labeller = Cp2kLabeller(command=(cp2k,), method="GFN1-xTB", eps_scf=1e-7, provides=(ENERGY, STRESS))
+    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    found = labelled(labeller, salt)
+    np.testing.assert_allclose(found.arrays["forces_eV_per_A"], 0.0, atol=2e-3)
+    stress, strain, energies = found.arrays["stress_GPa"], 0.002, []
+    np.testing.assert_allclose(stress, np.eye(3) * stress[0, 0], atol=0.02)
+    for sign in (1, -1):
+        atoms = salt.copy()
+        atoms.set_cell(salt.cell * (1 + sign * strain), scale_atoms=True)
+        energies.append(len(salt) * labelled(labeller, atoms).values[ENERGY])
+    slope = (energies[0] - energies[1]) / (2 * strain) / salt.get_volume() * EV_PER_A3_IN_GPA / 3
+    assert found.values[STRESS] == pytest.approx(slope, abs=0.1)
+
+
 def test_a_remedy_converges_what_did_not(cp2k):
     """Three steps are too few; a later attempt has six or twelve, and the same settings otherwise."""
     labeller = Cp2kLabeller(

@@ -154,21 +154,30 @@ def dft() -> Dataset:
     return pg.load_dataset("ag3sx-pbesol")
 
 
-def test_the_dft_subset_is_the_same_structures_to_the_last_bit(data, dft):
-    assert {s.name: len(s) for s in dft.sets} == {"pbesol-thermal": 150, "pbesol-random": 150}
-    assert len(set(dft.source)) == len(dft)
-    for s in dft.sets:
-        origin = data.set(s.name.removeprefix("pbesol-"))
-        places = [origin.ids.index(source) for source in sources(dft, s.name)]
-        for name in ("positions_A", "displacements_A", "numbers"):
-            whole = getattr(origin, name).reshape(len(origin), 40, -1)[places]
-            np.testing.assert_array_equal(getattr(s, name).reshape(len(s), 40, -1), whole)
+@pytest.fixture(scope="module")
+def forces() -> Dataset:
+    return pg.load_dataset("ag3sx-pbesol-forces")
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "rows"), [("ag3sx-pbesol", "pbesol", 150), ("ag3sx-pbesol-forces", "forces", 30)]
+)
+def test_a_dft_subset_is_the_same_structures_to_the_last_bit(data, name, prefix, rows):
+    subset = pg.load_dataset(name)
+    assert {s.name: len(s) for s in subset.sets} == {f"{prefix}-thermal": rows, f"{prefix}-random": rows}
+    assert len(set(subset.source)) == len(subset)
+    for s in subset.sets:
+        origin = data.set(s.name.removeprefix(f"{prefix}-"))
+        places = [origin.ids.index(source) for source in sources(subset, s.name)]
+        for field in ("positions_A", "displacements_A", "numbers"):
+            whole = getattr(origin, field).reshape(len(origin), 40, -1)[places]
+            np.testing.assert_array_equal(getattr(s, field).reshape(len(s), 40, -1), whole)
         np.testing.assert_array_equal(s.cells_A, origin.cells_A[places])
         np.testing.assert_array_equal(s.temperature_K, origin.temperature_K[places])
         # Drawn at random: every composition is there, about as often as in the whole (five standard deviations).
         counts = Counter(s.fraction)
         assert set(counts) == {0.0, 0.25, 0.5, 0.75, 1.0}
-        assert all(abs(count - 30) < 5 * np.sqrt(30 * 0.8) for count in counts.values())
+        assert all(abs(count - rows / 5) < 5 * np.sqrt(rows / 5 * 0.8) for count in counts.values())
 
 
 def test_dft_labels_are_whole_and_follow_from_each_other(dft):
@@ -180,18 +189,34 @@ def test_dft_labels_are_whole_and_follow_from_each_other(dft):
     assert (columns["vbm_mean_eV"] <= columns["vbm_eV"]).all()
 
 
-def test_cheap_labels_follow_dft_as_the_card_says(repository: Path, dft):
+def test_dft_forces_are_whole_and_balance(dft, forces):
+    """No hole, next to no net force, a symmetric stress whose trace is the column, and the energies of ag3sx-pbesol."""
+    assert set(forces.labels.status) == {"ok"}
+    pulls = forces.arrays["forces_eV_per_A"].reshape(len(forces), 40, 3)
+    stress = forces.arrays["stress_GPa"]
+    assert np.isfinite(pulls).all()
+    assert np.abs(pulls.mean(axis=1)).max() < 0.01 < 0.3 < pulls.std()
+    np.testing.assert_allclose(stress, stress.transpose(0, 2, 1), atol=1e-5)
+    trace = np.trace(stress, axis1=1, axis2=2) / 3
+    np.testing.assert_allclose(forces.labels.column("hydrostatic_stress_GPa").values, trace, atol=1e-4)
+    others = dft.labels.column("energy_eV_per_atom").values[[dft.source.index(name) for name in forces.source]]
+    np.testing.assert_allclose(forces.labels.column("energy_eV_per_atom").values, others, atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "properties"), [("ag3sx-pbesol", 5), ("ag3sx-pbesol-forces", 3)])
+def test_cheap_labels_follow_dft_as_the_card_says(repository: Path, name, properties):
     """The table of the card is the one that the command prints from what is shipped."""
-    command = [sys.executable, "datasets/ag3sx.py", "compare"]
+    command = [sys.executable, "datasets/ag3sx.py", "compare", "--dataset", name]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300, check=True)
     lines = done.stdout.strip().splitlines()
-    assert len(lines) == 2 + 2 * 5
-    assert all(line in dft.card for line in lines)
+    assert len(lines) == 2 + 2 * properties
+    assert all(line in pg.load_dataset(name).card for line in lines)
 
 
 @pytest.mark.slow
-def test_a_dft_row_is_made_again_by_one_command(repository: Path, cp2k: str) -> None:
-    command = [sys.executable, "datasets/ag3sx.py", "remake", "pbesol-random-00001"]
+@pytest.mark.parametrize("row", ["pbesol-random-00001", "forces-thermal-00002"])
+def test_a_dft_row_is_made_again_by_one_command(repository: Path, cp2k: str, row: str) -> None:
+    command = [sys.executable, "datasets/ag3sx.py", "remake", row]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "positions drawn again differ by 0.0e+00" in done.stdout
