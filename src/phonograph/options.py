@@ -29,8 +29,9 @@ def option(
     choices, minimum, above, maximum
         What :func:`check_options` enforces when the object is made (``above`` is a strict lower bound).
     decides
-        Whether the value decides the numbers.  False (where files lie, how a program is started) keeps it out of the
-        name of a calculation, so that changing it computes nothing again.
+        Whether the value decides the numbers.  False (where files lie, how a program is started, how many
+        steps it may take to the same answer) keeps it out of the name of a calculation, so that changing it computes
+        nothing again.
     """
     bounds = {"choices": choices, "minimum": minimum, "above": above, "maximum": maximum}
     metadata = {"help": help, **bounds, "decides": decides}

@@ -27,7 +27,7 @@ from label_toys import (
 
 from phonograph.errors import ConfigurationError
 from phonograph.execution.memory import fitting, usable_memory_GB
-from phonograph.labels import AseLabeller, EmtLabeller, label, open_store
+from phonograph.labels import AseLabeller, EmtLabeller, XtbLabeller, label, open_store
 from phonograph.labels.execution import entry
 from phonograph.labels.progress import Meter
 from phonograph.types import LabelResult
@@ -244,6 +244,19 @@ def test_only_the_named_failures_are_computed_again(tmp_path, toy_log):
     assert sorted(executions(toy_log).values()) == [1, 2]
     with pytest.raises(ConfigurationError, match=r"retry_failed must name failure classes, .*; got 'lazy'"):
         label(sets, [toy("Diverging")], store, workers=1, retry_failed=("lazy",))
+
+
+def test_more_steps_compute_only_what_did_not_converge(tmp_path):
+    store, cells = tmp_path / "s.sqlite", copper(2)
+    label([cells.first(1)], [XtbLabeller()], store, workers=1)
+    hasty = label([cells], [XtbLabeller(max_iterations=1)], store, workers=1)
+    assert hasty.status[0] == "ok"
+    assert "not_converged" in hasty.status[1]
+    assert label([cells], [XtbLabeller()], store, workers=1, retry_failed=True).status == ("ok", "ok")
+    with open_store(store) as opened:
+        rows = opened._connection.execute("SELECT count(*) FROM attempt GROUP BY structure ORDER BY 1").fetchall()
+    # The second was tried in three ways with few steps, and once with more.
+    assert rows == [(1,), (4,)]
 
 
 @pytest.mark.slow

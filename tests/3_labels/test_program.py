@@ -185,3 +185,24 @@ def test_marks_reach_children_and_nobody_else(nap):
     process.wait()
     orphans.kill_abandoned(mark)
     assert none_left(nap, 0.5)
+
+
+FLOODED = """
+import resource, sys
+from pathlib import Path
+from phonograph.labels.engines.program import run_program
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+ran = run_program(["yes"], Path(sys.argv[1]), output="out", largest_file_bytes=1_000_000_000)
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(Path(sys.argv[1], "out").stat().st_size, ran.exit_code, len(ran.tail), grown // 1024)
+"""
+
+
+def test_a_program_that_prints_a_gigabyte_costs_no_memory(tmp_path):
+    """Gate R8: its output goes to a file of bounded size, of which only the end is read."""
+    done = subprocess.run([sys.executable, "-c", FLOODED, str(tmp_path)], capture_output=True, text=True, check=True)
+    size, code, tail, grown_MB = map(int, done.stdout.split())
+    assert size == 1_000_000_000
+    assert code
+    assert tail < 100_000
+    assert grown_MB < 50

@@ -7,11 +7,13 @@ import sqlite3
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from label_toys import copper
 
+from phonograph import Cp2kLabeller, EspressoLabeller, VaspLabeller
 from phonograph.errors import InputFileError
 from phonograph.labels import EmtLabeller, XtbLabeller, open_store
 from phonograph.labels.failures import failure
@@ -137,12 +139,40 @@ def test_keys_tell_apart_what_differs_and_nothing_else():
             XtbLabeller(),
             XtbLabeller(method="GFN2-xTB"),
             XtbLabeller(accuracy=0.1),
-            XtbLabeller(max_iterations=251),
             EmtLabeller(),
         )
     }
-    assert len(keys) == 5
+    assert len(keys) == 4
     assert calculation(XtbLabeller()).key == XTB.key
+
+
+@pytest.mark.parametrize(
+    ("labeller", "changes", "program"),
+    [
+        (XtbLabeller, {"max_iterations": 500, "mixer_damping": 0.1}, ""),
+        (Cp2kLabeller, {"max_scf": 200, "mixing": 0.1, "mixing_memory": 12}, "cp2k"),
+        (
+            partial(
+                EspressoLabeller,
+                command=("pw.x",),
+                pseudopotential_folder="/usr/share/espresso/pseudo",
+                pseudopotentials={"Si": "Si.pz-vbc.UPF"},
+            ),
+            {"steps": 200, "mixing": 0.2},
+            "espresso",
+        ),
+        (partial(VaspLabeller, folder="vasp"), {"steps": 400}, ""),
+    ],
+)
+def test_the_way_to_the_same_answer_names_no_calculation(labeller, changes, program, request):
+    """Rows that did not converge are tried again with more steps; those that did are not computed again."""
+    if program:
+        request.getfixturevalue(program)
+    labeller = labeller()
+    first, second = calculation(labeller), calculation(replace(labeller, **changes))
+    assert first.key == second.key
+    assert first.settings == second.settings
+    assert rebuild(second.task) == replace(labeller, **changes)
 
 
 def test_a_new_engine_version_is_a_new_calculation(monkeypatch):

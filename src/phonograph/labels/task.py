@@ -98,7 +98,7 @@ def calculation(labeller: Labeller) -> Calculation:
             raise ConfigurationError(f"array {name!r} of {kind} is not one of {', '.join(ARRAY_UNITS)}")
     plain = {item.name: getattr(labeller, item.name) for item in dataclasses.fields(cls) if item.init}
     try:
-        # Where files lie and how a program is started decide no number, so they name no calculation.
+        # Where files lie, how a program is started and how many steps it may take decide no number: they name nothing.
         deciding = {item.name for item in dataclasses.fields(cls) if item.metadata.get("decides", True)}
         settings = canonical_json({name: value for name, value in plain.items() if name in deciding})
     except (TypeError, ValueError) as error:

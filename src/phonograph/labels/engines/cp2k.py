@@ -161,9 +161,9 @@ class Cp2kLabeller(FileEngine):
         "Largest change of the density matrix that counts as converged; with forces or stress, 5e-5 gives the same.",
         above=0.0,
     )
-    max_scf: int = option(60, "Steps before the label fails.", minimum=1)
-    mixing: float = option(0.6, "Share of the new density in each step.", above=0.0, maximum=1.0)
-    mixing_memory: int = option(8, "Earlier steps that the mixing remembers.", minimum=2)
+    max_scf: int = option(60, "Steps before the label fails.", minimum=1, decides=False)
+    mixing: float = option(0.6, "Share of the new density in each step.", above=0.0, maximum=1.0, decides=False)
+    mixing_memory: int = option(8, "Earlier steps that the mixing remembers.", minimum=2, decides=False)
     guess_file: str = option(
         "", "Wave function (…-RESTART.wfn) of a like cell to start from; empty: atoms.", decides=False
     )

@@ -115,8 +115,8 @@ class EspressoLabeller(FileEngine):
         1e-8, "Self-consistency is reached below this estimated error of the energy, Ry.", above=0.0
     )
     symmetry: bool = option(True, "Use the crystal's symmetry to save k points.")
-    mixing: float = option(0.7, "Share of the new density in each step.", above=0.0, maximum=1.0)
-    steps: int = option(100, "Steps before the label fails.", minimum=1)
+    mixing: float = option(0.7, "Share of the new density in each step.", above=0.0, maximum=1.0, decides=False)
+    steps: int = option(100, "Steps before the label fails.", minimum=1, decides=False)
     diagonalisation: str = option("david", "Solver: Davidson or conjugate gradients.", choices=("david", "cg"))
     version: str = option("", "Version that outputs must be of, such as '6.7MaX'; empty: of the program found here.")
     cores: int = option(1, "Processor cores that the command uses.", minimum=1, decides=False)

@@ -59,7 +59,7 @@ class XtbLabeller:
     method: str = option("GFN1-xTB", "Parametrisation.", choices=("GFN1-xTB", "GFN2-xTB"))
     accuracy: float = option(1.0, "tblite's accuracy; smaller is tighter.", above=0.0, maximum=1000.0)
     electronic_temperature_K: float = option(300.0, "Smearing of the occupations, K.", above=0.0, maximum=20000.0)
-    max_iterations: int = option(250, "Self-consistency cycles before the label fails.", minimum=1)
+    max_iterations: int = option(250, "Self-consistency cycles before the label fails.", minimum=1, decides=False)
     manifolds: tuple[int, ...] = option(
         (0, 0),
         "Sizes of the degenerate manifolds at the valence top and conduction bottom of the static cell, whose means "

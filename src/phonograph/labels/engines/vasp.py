@@ -98,7 +98,7 @@ class VaspLabeller(FileEngine):
     )
     cutoff_eV: float = option(550.0, "Cutoff of the plane waves (ENCUT), eV.", above=0.0)
     convergence_eV: float = option(1e-6, "The electronic loop ends below this change (EDIFF), eV.", above=0.0)
-    steps: int = option(200, "Electronic steps before the label fails (NELM).", minimum=2)
+    steps: int = option(200, "Electronic steps before the label fails (NELM).", minimum=2, decides=False)
     smearing: int = option(0, "ISMEAR: 0 Gaussian, -1 Fermi, 1 and 2 Methfessel–Paxton.", choices=(-1, 0, 1, 2))
     smearing_eV: float = option(0.05, "Width of the smearing (SIGMA), eV.", above=0.0)
     spin: bool = option(False, "Collinear spin polarisation (ISPIN = 2).")
