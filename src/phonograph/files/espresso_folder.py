@@ -160,8 +160,8 @@ def theory_of(output: PwOutput) -> dict[str, str | float]:
         **output.details,
         "ecutwfc": float(settings["ecutwfc"]),
         "ecutrho": float(settings["ecutrho"]),
-        # The standard output does not tell which kind of tetrahedra.
-        "occupations": str(settings["occupations"]).split("_")[0],
+        # The standard output tells neither which kind of tetrahedra nor that occupations were listed (from_input).
+        "occupations": str(settings["occupations"]).split("_")[0].replace("from", "fixed"),
         "spins": str(settings["nspin"]),
         **{name: "yes" if settings.get(setting) else "no" for name, setting in _FLAGS},
     }

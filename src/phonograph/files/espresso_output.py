@@ -164,7 +164,7 @@ def element_of(label: str) -> str:
     from ase.data import atomic_numbers
 
     letters = (re.match(r"[A-Za-z]+", label) or [""])[0]
-    return next((found for size in (2, 1) if (found := letters[:size].capitalize()) in atomic_numbers), label)
+    return next((found for size in (2, 1) if atomic_numbers.get(found := letters[:size].capitalize())), label)
 
 
 def crystal_of(place: str, labels: tuple[str, ...], cell_bohr: FloatArray, positions_bohr: FloatArray) -> Crystal:

@@ -37,6 +37,7 @@ _FUNCTIONALS: Mapping[tuple[int, ...], str] = {
 _MOVES = (
     ("Band Structure Calculation", "a calculation of bands (nscf or bands)"),
     ("Geometry Optimization", "a relaxation (relax or vc-relax)"),
+    ("Minimization using the FIRE", "a relaxation (relax or vc-relax)"),
     ("Dynamics Calculation", "molecular dynamics (md or vc-md)"),
     ("Entering Dynamics", "molecular dynamics (md or vc-md)"),
 )
@@ -83,7 +84,7 @@ def read_text_output(path: Path, *, whole: bool = True) -> PwOutput:
         raise InputFileError(
             f"{text.place} is no output of pw.x (it does not say Program PWSCF); run pw.x again, or copy the whole file"
         )
-    version = text.one(r"Program PWSCF v\.\s?(\S+) starts on", "program")
+    version = text.one(r"Program PWSCF v\.\s?(\S+)(?: \(.*\))? starts on", "program")
     if failed := text.all(r"Error in routine\s+(.*)\n\s*(.*)"):
         raise InputFileError(f"{text.place}: pw.x stopped in {' '.join(' '.join(failed[0]).split())}")
     for words, kind in _MOVES:
@@ -194,10 +195,9 @@ def _structure(text: _Text) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
     # celldm(1) has two digits more than the line that is called alat.
     alat = _float(text.one(r"celldm\(1\)=\s*(\S+)", "length celldm(1)"), text.place)
     axes = text.all(rf"^\s+a\([123]\) = \(\s*{_THREE}\s*\)")
-    atoms = text.all(_SITE)
+    # With verbosity high a second list in crystal coordinates follows.
+    atoms = re.findall(_SITE, text.text.partition("Crystallographic axes")[0], re.MULTILINE)
     count = _float(text.one(r"number of atoms/cell\s+=\s+(\d+)", "number of atoms"), text.place)
-    # A second list in crystal coordinates follows.
-    atoms = atoms[: int(count)]
     if len(atoms) != count:
         raise InputFileError(f"{text.place} lists {len(atoms)} of {count:g} atoms")
     cell = _floats(axes, (3, 3), "the lattice vectors", text.place) * alat
@@ -210,7 +210,7 @@ def _settings(text: _Text) -> dict[str, Any]:
         "ecutwfc": _float(text.one(r"kinetic-energy cutoff\s+=\s+(\S+)\s+Ry", "cutoff"), text.place),
         "ecutrho": _float(text.one(r"charge density cutoff\s+=\s+(\S+)\s+Ry", "cutoff of the density"), text.place),
         "nbnd": text.number("number of Kohn-Sham states"),
-        "conv_thr": text.number("scf convergence threshold"),
+        "conv_thr": _float(text.one(r"convergence threshold\s+=\s+(\S+)", "convergence threshold"), text.place),
         "input_dft": _functional(text),
         "nspin": 2 if "Starting magnetic structure" in text.text else 1,
         "noncolin": re.search(r"Noncollinear calculation|calculation with spin-orbit", text.text) is not None,
