@@ -16,7 +16,7 @@ from phonograph.cli import main
 from phonograph.config import DataSetConfig
 from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.files.espresso_folder import find_outputs, read_espresso_folder
-from phonograph.files.espresso_output import element_of, smearing_name
+from phonograph.files.espresso_output import element_of, functional_named, smearing_name
 from phonograph.files.espresso_text import read_text_output
 from phonograph.files.espresso_tree import read_espresso_tree
 from phonograph.files.espresso_xml import read_xml
@@ -159,6 +159,21 @@ def test_copies_of_the_xml_file_are_one_calculation(tmp_path):
     assert set(found.origin.inputs) == {f"a/si.save/{XML}", "a/si.xml", f"a/{TEXT}"}
 
 
+def test_an_xml_file_beside_the_folder_of_another_is_no_outdir(tmp_path):
+    place(tmp_path / "a")
+    place(tmp_path / "a" / "old", files=(XML,))
+    assert read_espresso_tree(tmp_path)[0].origin.settings["folders"] == ["a", "a/old"]
+    shutil.copytree(tmp_path / "a" / "old", tmp_path / "b" / "one")
+    shutil.copytree(tmp_path / "a" / "old", tmp_path / "b" / "two")
+    shutil.copy(ENGINE / "fixed" / TEXT, tmp_path / "b" / TEXT)
+    assert read_espresso_tree(tmp_path)[0].origin.settings["folders"] == ["a", "a/old", "b", "b/one", "b/two"]
+
+
+def test_occupations_that_were_listed_do_not_show_in_the_standard_output(tmp_path):
+    change(place(tmp_path / "a") / XML, "<occupations>fixed", "<occupations>from_input")
+    assert read_espresso_tree(tmp_path)[1].status == ("ok",)
+
+
 def test_packed_files(tmp_path):
     for name in ("default-verbosity", "hybrid"):
         shutil.copytree(OTHERS / name, tmp_path / name / "packed")
@@ -253,6 +268,8 @@ def test_different_meshes_are_told(tmp_path):
     change(tmp_path / "c" / XML, 'nk1="2"', 'nk1="4"')
     (note,) = [words for words in read_espresso_tree(tmp_path)[1].warnings if "k meshes differ" in words]
     assert "2 with 8, 1 with 16 points" in note
+    unpacked(tmp_path / "d", "many-points")
+    assert note in read_espresso_tree(tmp_path)[1].warnings, "where the mesh is not told there is nothing to compare"
 
 
 # ── Holes ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -418,6 +435,8 @@ def test_lying_standard_outputs(tmp_path, pattern, replacement, match):
         ("metal", XML, ">mv<", ">gaussian<", "smearing is mv in a and gaussian in b"),
         ("fixed", TEXT, r"12\.0000  Ry", "13.0000  Ry", "ecutwfc is 12 in a and 13 in b"),
         ("fixed", TEXT, r"\(   1   1   0", "(   1   4   0", "functional is pz in a and pw in b"),
+        ("fixed", TEXT, r"\(   1   1   0   0   0", "(   1   1   0   0   1", "functional is pz in a and other in b"),
+        ("fixed", XML, "<functional>PZ", "<functional>rVV10", "functional is pz in a and other in b"),
         ("fixed", TEXT, r"(MD5 check sum: )a", r"\g<1>b", "MD5 of Si is a974"),
         ("fixed", TEXT, r"(\n!    total)", r"\n     Hubbard energy =  1 Ry\n\1", r"DFT\+U is no in a and yes in b"),
         ("metal", TEXT, "Marzari-Vanderbilt", "Fermi-Dirac", "smearing is mv in a and fd in b"),
@@ -453,6 +472,21 @@ def test_terms_beside_the_functional_show_in_the_standard_output(tmp_path):
         settings = read_text_output(tmp_path / kind / "scf.out", whole=False).settings
         flags[kind] = [name for name in ("vdW", "dftU", "hybrid", "noncolin") if settings.get(name)]
     assert list(flags.values()) == [["vdW"], ["dftU"], ["hybrid"], ["noncolin"], []]
+
+
+@pytest.mark.parametrize(
+    ("xml", "text", "numbers"),
+    [
+        ("PBE", "SLA  PW   PBX  PBC", [1, 4, 3, 4, 0, 0, 0]),
+        ("PBE", "SLA PW PBE PBE", [1, 4, 3, 4, 0, 0]),
+        ("LDA", "PZ", [1, 1, 0, 0]),
+        ("SLA-PW-PBX-PBC", "PBE", [1, 4, 3, 4, 0, 0, 0]),
+        ("revPBE", "REVPBE", [1, 4, 4, 4, 0, 0, 0]),
+    ],
+)
+def test_names_of_functionals(xml, text, numbers):
+    assert functional_named(xml) == functional_named(text, numbers)
+    assert functional_named(xml) != functional_named(text, [*numbers[:4], 3])
 
 
 @pytest.mark.parametrize(

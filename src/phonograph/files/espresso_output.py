@@ -7,7 +7,7 @@ the stress with the sign of a pressure: positive where the crystal would like to
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,23 @@ RYDBERG_EV = HARTREE_EV / 2.0
 _ENERGY_RY, _FORCE_RY_PER_BOHR, _STRESS_RY_PER_BOHR3, _BAND_EV = 2e-8, 2e-8, 2e-8, 2e-4
 """How far the two routes may differ: the standard output is rounded to 8 decimals, bands to 4."""
 
+# The standard output has other names than the XML file, and other ones in other versions, above the same four numbers
+# (exchange, correlation, gradients of both).
+_FUNCTIONALS: Mapping[tuple[int, ...], tuple[str, ...]] = {
+    (1, 1, 0, 0): ("pz", "lda", "sla pz nogx nogc"),
+    (1, 1, 1, 1): ("bp",),
+    (1, 3, 1, 3): ("blyp",),
+    (1, 4, 0, 0): ("pw", "sla pw nogx nogc"),
+    (1, 4, 2, 2): ("pw91",),
+    (1, 4, 3, 4): ("pbe", "sla pw pbx pbc", "sla pw pbe pbe"),
+    (1, 4, 4, 4): ("revpbe",),
+    (1, 4, 10, 8): ("pbesol", "sla pw psx psc"),
+    (1, 4, 11, 4): ("wc",),
+    (1, 4, 12, 4): ("hse",),
+    (1, 4, 44, 4): ("rpbe",),
+    (6, 4, 8, 4): ("pbe0",),
+    (7, 12, 9, 7): ("b3lyp",),
+}
 _SMEARINGS = {
     "gaussian": ("gauss", "gaussian"),
     "mp": ("mp", "m-p", "methfessel-paxton"),
@@ -154,6 +171,23 @@ def pressure_to_stress_GPa(printed_Ry_per_bohr3: FloatArray) -> FloatArray:
 def smearing_name(name: str) -> str:
     """Return pw.x's short name of a kind of smearing, which its files call differently."""
     return next((short for short, names in _SMEARINGS.items() if name.strip().lower() in names), name.strip().lower())
+
+
+def functional_named(name: str, numbers: Sequence[int] = ()) -> dict[str, str]:
+    """Return what a file tells of the functional, in words that those of its other files can be compared with.
+
+    Parameters
+    ----------
+    name, numbers
+        As printed; the numbers are those of exchange, correlation, both gradients, and more where they are not 0.
+    """
+    plain = " ".join(re.split(r"[-+\s]+", name.strip().lower()))
+    by_number = _FUNCTIONALS.get(tuple(numbers[:4]), ()) if not any(numbers[4:]) else ()
+    by_name = () if numbers else next((names for names in _FUNCTIONALS.values() if plain in names), ())
+    if found := by_number or by_name:
+        return {"functional": found[0]}
+    # Of a rare one the two files may give names that cannot be compared: four words, and one.
+    return {"functional": "other", f"functional in {len(plain.split())} words": plain}
 
 
 def element_of(label: str) -> str:

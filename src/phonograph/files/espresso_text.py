@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from phonograph.errors import DataError, InputFileError
-from phonograph.files.espresso_output import LARGEST_BYTES, NotStaticError, PwOutput, crystal_of, smearing_name
+from phonograph.files.espresso_output import (
+    LARGEST_BYTES,
+    NotStaticError,
+    PwOutput,
+    crystal_of,
+    functional_named,
+    smearing_name,
+)
 from phonograph.files.printed import Printed
 from phonograph.files.safety import read_text, reason, shown
 from phonograph.types import Bands, Crystal, FloatArray
@@ -20,20 +27,6 @@ _NUMBER = r"(-?\d+\.\d+(?:[ED][-+]?\d+)?)"
 _THREE = rf"{_NUMBER}\s*{_NUMBER}\s*{_NUMBER}"
 _BAND = re.compile(r"-?\d+\.\d{4}")
 _SITE = rf"^\s+\d+\s+(\S+)\s+tau\(\s*\d+\) = \(\s*{_THREE}\s*\)"
-# Names that the XML file has for the functionals, by the numbers that pw.x prints below its own, longer names.
-_FUNCTIONALS: Mapping[tuple[int, ...], str] = {
-    (1, 1, 0, 0): "pz",
-    (1, 3, 1, 3): "blyp",
-    (1, 4, 0, 0): "pw",
-    (1, 4, 2, 2): "pw91",
-    (1, 4, 3, 4): "pbe",
-    (1, 4, 4, 4): "revpbe",
-    (1, 4, 10, 8): "pbesol",
-    (1, 4, 11, 4): "wc",
-    (1, 4, 12, 4): "hse",
-    (1, 4, 44, 4): "rpbe",
-    (6, 4, 8, 4): "pbe0",
-}
 _MOVES = (
     ("Band Structure Calculation", "a calculation of bands (nscf or bands)"),
     ("Geometry Optimization", "a relaxation (relax or vc-relax)"),
@@ -248,12 +241,10 @@ def _species(text: _Text) -> tuple[str, ...]:
 
 
 def _details(text: _Text) -> dict[str, str | float]:
-    """Return the functional by the name that the XML file has for it, where that is known, and exact exchange."""
-    details: dict[str, str | float] = {}
+    """Return the functional and the share of exact exchange."""
     codes = text.all(r"Exchange-correlation\s*=[^(]*\(([ \d]+)\)")
     numbers = [int(word) for word in codes[-1].split()] if codes else []
-    name = _FUNCTIONALS.get(tuple(numbers[:4])) if not any(numbers[4:]) else None
-    details |= {"functional": name} if name else {"functional as printed": " ".join(_functional(text).split())}
+    details: dict[str, str | float] = {**functional_named(_functional(text), numbers)}
     if shares := text.all(r"^\s+EXX-fraction\s+=\s+(\S+)\s*$"):
         details["share of exact exchange"] = _float(shares[-1], text.place)
     return details

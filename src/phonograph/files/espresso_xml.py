@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from phonograph.errors import DataError, InputFileError
-from phonograph.files.espresso_output import LARGEST_BYTES, PwOutput, crystal_of, element_of, smearing_name
+from phonograph.files.espresso_output import (
+    LARGEST_BYTES,
+    PwOutput,
+    crystal_of,
+    element_of,
+    functional_named,
+    smearing_name,
+)
 from phonograph.files.harmless_xml import HarmlessXml
 from phonograph.files.safety import read_bytes, shown
 from phonograph.types import Bands, Crystal, FloatArray
@@ -229,7 +236,7 @@ def _xml_mesh(tree: _Tree) -> tuple[int, ...]:
 
 def _xml_details(tree: _Tree) -> dict[str, str | float]:
     """Return what else the input asks of the functional; Hubbard terms by species, which differ between samples."""
-    details: dict[str, str | float] = {"functional": tree.text("output/dft/functional").lower()}
+    details: dict[str, str | float] = {**functional_named(tree.text("output/dft/functional"))}
     if _EXCHANGE in tree.found:
         details["share of exact exchange"] = tree.number(_EXCHANGE)
     for name, (top, skipped) in _BRANCHES.items():
