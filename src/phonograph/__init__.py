@@ -69,6 +69,7 @@ _HOMES = {
     "phonograph.labels.folding": ("check_folding",),
     "phonograph.files.user_data": ("read_labelled",),
     "phonograph.files.vasp_tree": ("read_vasp_tree",),
+    "phonograph.files.espresso_tree": ("read_espresso_tree",),
     "phonograph.graphs": ("build_graphs",),
     "phonograph.models": ("GraphConvNet", "predict"),
     "phonograph.training": (

@@ -104,6 +104,7 @@ class SamplingConfig:
 _IDLE = {
     "auto": ("set", "equilibrium"),
     "vasp-tree": ("set", "labels", "property", "units", "stress", "correction"),
+    "qe-tree": ("set", "labels", "property", "units", "energy", "stress", "correction"),
     "dataset": ("labels", "property", "units", "energy", "stress", "correction", "equilibrium"),
 }
 """Options of a brought set that nothing reads, by its format."""
@@ -116,13 +117,15 @@ class DataSetConfig:
     name: str = option(help="Name of the set.")
     structures: str = option(
         help="Multi-frame extxyz, ASE database (.db, .json), computed entries (.json, .json.gz, .json.bz2, .json.xz), "
-        "a folder of POSCAR/CIF files (with id_prop.csv), with format = 'vasp-tree' a folder of VASP calculations, or, "
-        "with format = 'dataset', a dataset that comes with Phonograph, such as ag3sx-gfn1, or the folder of one."
+        "a folder of POSCAR/CIF files (with id_prop.csv), with format = 'vasp-tree' a folder of VASP calculations, "
+        "with format = 'qe-tree' a folder of pw.x calculations, or, with format = 'dataset', a dataset that comes with "
+        "Phonograph, such as ag3sx-gfn1, or the folder of one."
     )
     format: str = option(
         "auto",
-        "'auto', 'vasp-tree' (subfolders with vasprun.xml, …) or 'dataset'.",
-        choices=("auto", "vasp-tree", "dataset"),
+        "'auto', 'vasp-tree' (subfolders with vasprun.xml, …), 'qe-tree' (subfolders with data-file-schema.xml or "
+        "outputs of pw.x) or 'dataset'.",
+        choices=("auto", "vasp-tree", "qe-tree", "dataset"),
     )
     set: str = option("", "Set of a dataset; empty: the one that is called like this one.")
     n: int = option(0, "Take the first n only; 0: all.", minimum=0)
@@ -142,7 +145,7 @@ class DataSetConfig:
         "", "Entry that is the stress where a file has several that differ, such as REF_stress or virials."
     )
     correction: str = option("uncorrected", "Energies of computed entries.", choices=("uncorrected", "corrected"))
-    equilibrium: str = option("", "Undisplaced structure of a VASP tree, for displacements; empty: not known.")
+    equilibrium: str = option("", "Undisplaced structure of a VASP or pw.x tree, for displacements; empty: not known.")
 
     def __post_init__(self) -> None:
         check_options(self, "data.sets")

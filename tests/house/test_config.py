@@ -266,6 +266,7 @@ def test_files_of_engines_and_cluster_are_found_from_elsewhere(tmp_path: Path) -
         ),
         ({"format": "dataset", "correction": "corrected"}, "correction would have no effect"),
         ({"format": "vasp-tree", "property": "band_gap_eV"}, "property would have no effect .*'vasp-tree'"),
+        ({"format": "qe-tree", "energy": "free"}, "energy would have no effect .*'qe-tree'"),
         ({"set": "thermal"}, "set would have no effect with format = 'auto'"),
     ],
 )

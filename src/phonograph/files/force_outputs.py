@@ -15,6 +15,7 @@ import numpy as np
 
 from phonograph import units
 from phonograph.errors import InputFileError
+from phonograph.files.espresso_output import element_of
 from phonograph.files.phonopy_yaml import CalculatorUnits
 from phonograph.files.safety import MAX_SET_BYTES, check_readable, read_text, reading, shown
 from phonograph.files.vasprun import parse_vasprun
@@ -141,16 +142,10 @@ def read_qe(path: str | os.PathLike[str], atoms: int, factors: CalculatorUnits) 
     return ForceOutput(
         forces_eV_per_A=np.asarray(forces[0], dtype=np.float64) * factors.force_eV_per_A,
         energy_eV=float(energies[-1]) * 0.5 * units.HARTREE_EV if energies else None,
-        symbols=tuple(_element(site[0]) for site in sites),
+        symbols=tuple(element_of(site[0]) for site in sites),
         cell_A=cell,
         fractional=np.asarray(np.linalg.solve(cell.T, positions.T).T, dtype=np.float64),
     )
-
-
-def _element(label: str) -> str:
-    """Return the element of a species label such as ``Fe1`` or ``Fe_up``."""
-    match = re.match(r"[A-Z][a-z]?", label)
-    return match[0] if match else label
 
 
 _CP2K_ROW = re.compile(r"^\s*\d+\s+\d+\s+([A-Z][a-z]?)\s+-?\d", re.MULTILINE)

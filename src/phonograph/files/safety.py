@@ -172,6 +172,20 @@ def read_bytes(path: str | os.PathLike[str], max_bytes: int = MAX_STRUCTURE_BYTE
     return data
 
 
+def read_head(path: str | os.PathLike[str], size: int) -> bytes:
+    """Return the first ``size`` bytes of a file, unpacked as by :func:`read_bytes`; nothing where it cannot be read.
+
+    To ask what a file is before it is read; a file that is damaged further on shows its head all the same.
+    """
+    target = Path(path)
+    data = b""
+    with contextlib.suppress(OSError, EOFError, lzma.LZMAError, zlib.error):
+        if target.is_file():
+            with _COMPRESSED.get(target.suffix.lower(), open)(target, "rb") as stream:
+                data = stream.read(size)
+    return data
+
+
 def read_text(path: str | os.PathLike[str], max_bytes: int = MAX_STRUCTURE_BYTES) -> str:
     """Return the text of ``path`` (UTF-8, else Latin-1), unpacked as by :func:`read_bytes`.
 

@@ -18,6 +18,7 @@ from phonograph.files.configurations import (
     save_certificate,
     save_configurations,
 )
+from phonograph.files.espresso_tree import read_espresso_tree
 from phonograph.files.importers import PROPERTY_TABLE
 from phonograph.files.trajectory_readers import read_trajectory
 from phonograph.files.user_data import read_labelled
@@ -163,8 +164,10 @@ def _read(config: Config, item: DataSetConfig) -> tuple[Configurations, Labels |
     path = config.structures(item)
     if item.format == "dataset":
         return load_dataset(path).part(item.set or item.name, item.name)
+    equilibrium = config.path(item.equilibrium) if item.equilibrium else None
+    if item.format == "qe-tree":
+        return read_espresso_tree(path, item.name, equilibrium=equilibrium)
     if item.format == "vasp-tree":
-        equilibrium = config.path(item.equilibrium) if item.equilibrium else None
         return read_vasp_tree(path, item.name, equilibrium=equilibrium, energy=item.energy or "sigma0")
     return read_labelled(
         path,

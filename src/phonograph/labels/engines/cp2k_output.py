@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from phonograph.errors import DataError, InputFileError
+from phonograph.files.printed import Printed
 from phonograph.files.safety import read_text, shown
-from phonograph.labels.engines.printed import Printed
 from phonograph.types import Bands, FloatArray
 from phonograph.units import HARTREE_EV
 

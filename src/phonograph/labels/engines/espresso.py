@@ -13,6 +13,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from phonograph.errors import ConfigurationError, InputFileError, MissingEngineError
+from phonograph.files.espresso_output import (
+    LARGEST_BYTES,
+    RYDBERG_EV,
+    PwOutput,
+    check_agreement,
+    pressure_to_stress_GPa,
+)
+from phonograph.files.espresso_text import read_text_output
+from phonograph.files.espresso_xml import read_xml
 from phonograph.files.safety import check_name, sha256_of, shown
 from phonograph.labels.edges import CBM, DIRECT_GAP, GAP, VBM, band_edges
 from phonograph.labels.engines.by_files import FileEngine
@@ -29,14 +38,12 @@ from phonograph.labels.engines.espresso_input import (
     read_pseudopotential,
     upf_files,
 )
-from phonograph.labels.engines.espresso_output import LARGEST_BYTES, PwOutput, check_agreement, read_xml
-from phonograph.labels.engines.espresso_text import read_text_output
 from phonograph.labels.engines.program import Ran, find_program, mpi_environment, run_program
 from phonograph.labels.failures import failure
 from phonograph.labels.versions import version_note
 from phonograph.options import option
-from phonograph.types import Crystal, FloatArray, LabelResult
-from phonograph.units import BOHR_A, EV_PER_A3_IN_GPA, HARTREE_EV
+from phonograph.types import Crystal, LabelResult
+from phonograph.units import BOHR_A
 
 FERMI, MOMENT = "fermi_level_eV", "total_magnetic_moment_muB"
 FORCES, TENSOR = "forces_eV_per_A", "stress_GPa"
@@ -44,7 +51,6 @@ PREFIX = "phonograph"
 XML_FILES = (f"{PREFIX}.xml", f"{PREFIX}.save/data-file-schema.xml", "data-file-schema.xml")
 """Where pw.x, or who copied its results, may have put the XML file."""
 
-_RYDBERG_EV = HARTREE_EV / 2.0
 _EDGES = (GAP, DIRECT_GAP, VBM, CBM)
 _BANDS = {"eigenvalues_eV", "k_points", "k_weights"}
 _PROBE_S = 60.0
@@ -236,7 +242,7 @@ class EspressoLabeller(FileEngine):
         if self.functional:
             system["input_dft"] = self.functional
         if self.occupations == "smearing":
-            system |= {"smearing": self.smearing, "degauss": self.smearing_eV / _RYDBERG_EV}
+            system |= {"smearing": self.smearing, "degauss": self.smearing_eV / RYDBERG_EV}
         if self.spin:
             system |= {f"starting_magnetization({i})": self.starting_magnetisation for i in range(1, len(pseudos) + 1)}
             if self.moment_muB >= 0:
@@ -285,7 +291,7 @@ class EspressoLabeller(FileEngine):
         if not all(output.converged for output in outputs):
             return failure("not_converged", f"no self-consistency within {self.steps} steps")
         if len(outputs) == 2:
-            check_agreement(*outputs)
+            check_agreement(outputs[0], outputs[1])
         elif "k_mesh" not in outputs[0].settings:
             self._check_points(outputs[0])
         return self._labelled(outputs[0], crystal)
@@ -341,7 +347,7 @@ class EspressoLabeller(FileEngine):
         stress = pressure_to_stress_GPa(output.stress_Ry_per_bohr3)
         bands = output.bands
         values = {
-            ENERGY: output.energy_Ry * _RYDBERG_EV / len(crystal),
+            ENERGY: output.energy_Ry * RYDBERG_EV / len(crystal),
             STRESS: float(np.trace(stress)) / 3.0,
             FERMI: output.fermi_eV,
             MOMENT: bands.magnetisation,
@@ -352,7 +358,7 @@ class EspressoLabeller(FileEngine):
                 return edges
             values |= edges.values
         arrays = {
-            FORCES: output.forces_Ry_per_bohr * _RYDBERG_EV / BOHR_A,
+            FORCES: output.forces_Ry_per_bohr * RYDBERG_EV / BOHR_A,
             TENSOR: stress,
             "eigenvalues_eV": bands.eigenvalues_eV,
             "k_points": bands.k_points,
@@ -370,11 +376,6 @@ class EspressoLabeller(FileEngine):
         for path in (*folder.glob(f"{PREFIX}.wfc*"), *folder.glob(f"{PREFIX}.save/wfc*")):
             path.unlink(missing_ok=True)
         return result
-
-
-def pressure_to_stress_GPa(printed_Ry_per_bohr3: FloatArray) -> FloatArray:
-    """Return σ, GPa, positive = tensile, of what pw.x prints, which has the sign of a pressure."""
-    return -printed_Ry_per_bohr3 * _RYDBERG_EV / BOHR_A**3 * EV_PER_A3_IN_GPA
 
 
 def _content(path: Path) -> bytes:

@@ -1,116 +1,42 @@
-"""What pw.x says: its XML file, and its standard output as a second route to the same numbers.
-
-Every quantity keeps pw.x's unit here (Ry, bohr; eigenvalues in eV), so that both routes can be compared.  pw.x prints
-the stress with the sign of a pressure: positive where the crystal would like to grow.
-"""
+"""data-file-schema.xml of pw.x, which is also called ``<prefix>.xml``: all digits of a calculation."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from phonograph.errors import DataError, InputFileError
+from phonograph.files.espresso_output import (
+    LARGEST_BYTES,
+    PwOutput,
+    crystal_of,
+    element_of,
+    functional_named,
+    smearing_name,
+)
 from phonograph.files.harmless_xml import HarmlessXml
-from phonograph.files.safety import MEBIBYTE, read_bytes, shown
-from phonograph.types import Bands, FloatArray
+from phonograph.files.safety import read_bytes, shown
+from phonograph.types import Bands, Crystal, FloatArray
 from phonograph.units import HARTREE_EV
-
-LARGEST_BYTES = 256 * MEBIBYTE
-"""Largest output file that is read."""
 
 DEEPEST = 20
 """Deepest nesting of elements."""
 
 _HARTREE_RY = 2.0
-
-_ENERGY_RY, _FORCE_RY_PER_BOHR, _STRESS_RY_PER_BOHR3, _BAND_EV = 2e-8, 2e-8, 2e-8, 2e-4
-"""How far the two routes may differ: the standard output is rounded to 8 decimals, bands to 4."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PwOutput:
-    """One finished calculation of pw.x.
-
-    Attributes
-    ----------
-    place
-        The file, for messages.
-    version
-        Such as ``6.7MaX``.
-    converged
-        Whether self-consistency was reached.
-    symbols, cell_bohr, positions_bohr
-        The structure; lattice vectors as rows.
-    length_bohr
-        How exactly the file gives lengths, bohr.
-    settings, rounding
-        What the file repeats of the input, by the names of the input, and how exactly where that is not all digits.
-    energy_Ry
-        Total energy, with smearing the free energy, of which forces are the derivatives.
-    forces_Ry_per_bohr, stress_Ry_per_bohr3
-        Shapes (n, 3) and (3, 3); the stress with the sign of a pressure.
-    bands
-        Eigenvalues, k points (fractional) and electrons.
-    fermi_eV
-        Fermi level; NaN where there is none or two.
-    md5
-        MD5 of each pseudopotential as pw.x read it, in the order of the species; empty where not told.
-    """
-
-    place: str
-    version: str
-    converged: bool
-    symbols: tuple[str, ...]
-    cell_bohr: FloatArray
-    positions_bohr: FloatArray
-    length_bohr: float
-    settings: Mapping[str, Any]
-    energy_Ry: float
-    forces_Ry_per_bohr: FloatArray
-    stress_Ry_per_bohr3: FloatArray
-    bands: Bands
-    fermi_eV: float = float("nan")
-    md5: tuple[str, ...] = ()
-    rounding: Mapping[str, float] = field(default_factory=dict)
-
-
-def check_agreement(first: PwOutput, second: PwOutput) -> None:
-    """Compare the results of two files of one calculation.
-
-    Raises
-    ------
-    InputFileError
-        Where they differ by more than their rounding: one of them is of another calculation, or was changed.
-    """
-    one, two = first.bands, second.bands
-    compared = (
-        ("version", first.version == second.version),
-        ("convergence", first.converged == second.converged),
-        ("total energy", abs(first.energy_Ry - second.energy_Ry) <= _ENERGY_RY),
-        ("forces", _near(first.forces_Ry_per_bohr, second.forces_Ry_per_bohr, _FORCE_RY_PER_BOHR)),
-        ("stress", _near(first.stress_Ry_per_bohr3, second.stress_Ry_per_bohr3, _STRESS_RY_PER_BOHR3)),
-        ("k points", _near(one.k_points, two.k_points, 1e-6) and _near(one.k_weights, two.k_weights, 1e-6)),
-        ("eigenvalues", _near(one.eigenvalues_eV, two.eigenvalues_eV, _BAND_EV)),
-        ("Fermi level", not abs(first.fermi_eV - second.fermi_eV) > _BAND_EV),
-        ("electrons", abs(one.electrons - two.electrons) < 0.01),
-        ("magnetisation", abs(one.magnetisation - two.magnetisation) < 0.02),
-    )
-    for what, same in compared:
-        if not same:
-            raise InputFileError(
-                f"{first.place} and {second.place} differ in their {what}; they are not of one calculation: delete both"
-            )
-
-
-def _near(first: FloatArray, second: FloatArray, tolerance: float) -> bool:
-    return first.shape == second.shape and bool(np.abs(first - second).max(initial=0.0) <= tolerance)
-
-
-# ── The XML file ─────────────────────────────────────────────────────────────────────────────────────────────────
+_SPECIES = "output/atomic_species/species"
+_EXCHANGE = "output/dft/hybrid/exx_fraction"
+_BRANCHES = {
+    # What is computed, such as occupations and the grid of q points after its defaults, is no setting.
+    "exchange": ("input/dft/hybrid", ()),
+    "dispersion": ("input/dft/vdW", ()),
+    "Hubbard": ("input/dft/dftU", ("Hubbard_ns", "starting_ns")),
+    "boundary": ("input/boundary_conditions", ()),
+}
 
 
 class _Collector(HarmlessXml):
@@ -178,8 +104,13 @@ def _array(text: str, shape: tuple[int, ...], what: str, place: str) -> FloatArr
     return values.reshape(shape)
 
 
-def read_xml(path: Path) -> PwOutput:
+def read_xml(path: Path, *, whole: bool = True) -> PwOutput:
     """Read ``data-file-schema.xml`` (which is also called ``<prefix>.xml``).
+
+    Parameters
+    ----------
+    whole
+        Refuse a file without forces and stress, which pw.x computes where ``tprnfor`` and ``tstress`` ask for them.
 
     Raises
     ------
@@ -194,8 +125,7 @@ def read_xml(path: Path) -> PwOutput:
         raise InputFileError(f"{tree.place} was not written by pw.x; run pw.x again, or copy the whole file")
     if tree.text("status", "exit_status") != "0" or "closed" not in tree.found:
         raise InputFileError(f"{tree.place} is of a calculation that did not end properly; run it again")
-    cell = np.stack([tree.numbers(f"output/atomic_structure/cell/{name}", (3,)) for name in ("a1", "a2", "a3")])
-    symbols, positions = _xml_atoms(tree)
+    symbols, cell, positions = _xml_structure(tree, "output")
     count = len(symbols)
     converged = tree.flag("output/convergence_info/scf_conv/convergence_achieved")
     return PwOutput(
@@ -209,23 +139,52 @@ def read_xml(path: Path) -> PwOutput:
         settings=_xml_settings(tree),
         energy_Ry=tree.number("output/total_energy/etot") * _HARTREE_RY,
         # Without self-consistency there are no derivatives, and the energy is of no use.
-        forces_Ry_per_bohr=_derivative(tree, "output/forces", (count, 3), converged),
-        stress_Ry_per_bohr3=_derivative(tree, "output/stress", (3, 3), converged),
+        forces_Ry_per_bohr=_derivative(tree, "output/forces", (count, 3), converged, whole),
+        stress_Ry_per_bohr3=_derivative(tree, "output/stress", (3, 3), converged, whole),
         bands=_xml_bands(tree, cell),
         fermi_eV=_xml_fermi(tree),
+        species=tuple(attributes.get("name", "") for attributes, _ in tree.found.get(_SPECIES, [])),
+        details=_xml_details(tree),
     )
 
 
-def _derivative(tree: _Tree, path: str, shape: tuple[int, ...], converged: bool) -> FloatArray:
-    return tree.numbers(path, shape) * _HARTREE_RY if converged else np.full(shape, np.nan)
+def xml_structure(path: Path) -> Crystal:
+    """Return the structure that a calculation started from, also of a file that is cut behind it.
+
+    Raises
+    ------
+    InputFileError
+        Where the file does not get as far as its structure.
+    """
+    collector = _Collector(shown(path))
+    data = read_bytes(path, LARGEST_BYTES)
+    # Why the file ends early was told when it was read; here only what stands before that counts.
+    with contextlib.suppress(InputFileError):
+        collector.read(data)
+    tree = _Tree(collector.place, collector.found)
+    try:
+        found = _xml_structure(tree, "input")
+    except InputFileError:
+        # The input may give its atoms by their Wyckoff positions.
+        found = _xml_structure(tree, "output")
+    return crystal_of(tree.place, *found)
 
 
-def _xml_atoms(tree: _Tree) -> tuple[tuple[str, ...], FloatArray]:
-    atoms = tree.found.get("output/atomic_structure/atomic_positions/atom", [])
+def _xml_structure(tree: _Tree, part: str) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
+    """Return labels, lattice vectors and positions, bohr, of the structure before or after the calculation."""
+    top = f"{part}/atomic_structure"
+    cell = np.stack([tree.numbers(f"{top}/cell/{name}", (3,)) for name in ("a1", "a2", "a3")])
+    atoms = tree.found.get(f"{top}/atomic_positions/atom", [])
     if not atoms:
         raise InputFileError(f"{tree.place} holds no atoms")
     positions = [_array(text, (3,), "the position of an atom", tree.place) for _, text in atoms]
-    return tuple(attributes.get("name", "") for attributes, _ in atoms), np.stack(positions)
+    return tuple(attributes.get("name", "") for attributes, _ in atoms), cell, np.stack(positions)
+
+
+def _derivative(tree: _Tree, path: str, shape: tuple[int, ...], converged: bool, whole: bool) -> FloatArray:
+    if not converged or (not whole and path not in tree.found):
+        return np.full(shape, np.nan)
+    return tree.numbers(path, shape) * _HARTREE_RY
 
 
 def _xml_settings(tree: _Tree) -> dict[str, Any]:
@@ -235,7 +194,8 @@ def _xml_settings(tree: _Tree) -> dict[str, Any]:
         "calculation": tree.text("input/control_variables/calculation"),
         "ecutwfc": tree.number("input/basis/ecutwfc") * _HARTREE_RY,
         "ecutrho": tree.number("input/basis/ecutrho") * _HARTREE_RY,
-        "nbnd": tree.number(f"{bands}/nbnd"),
+        # The input has it only where somebody gave it.
+        "nbnd": _xml_band_count(tree) if f"{bands}/nbnd" not in tree.found else tree.number(f"{bands}/nbnd"),
         "tot_charge": tree.number(f"{bands}/tot_charge"),
         "occupations": kind,
         "conv_thr": tree.number("input/electron_control/conv_thr") * _HARTREE_RY,
@@ -244,13 +204,13 @@ def _xml_settings(tree: _Tree) -> dict[str, Any]:
         "nosym": tree.flag("input/symmetry_flags/nosym"),
         "noinv": tree.flag("input/symmetry_flags/noinv"),
         "input_dft": tree.text("output/dft/functional").lower(),
-        "pseudopotentials": tuple(text for _, text in tree.found.get("output/atomic_species/species/pseudo_file", [])),
+        "pseudopotentials": tuple(text for _, text in tree.found.get(f"{_SPECIES}/pseudo_file", [])),
         "k_mesh": _xml_mesh(tree),
         "tot_magnetization": -1.0,
     }
     if kind == "smearing":
         attributes, name = tree.one(f"{bands}/smearing")
-        settings["smearing"] = name
+        settings["smearing"] = smearing_name(name)
         width = _array(attributes.get("degauss", ""), (1,), "degauss", tree.place)
         settings["degauss"] = float(width[0]) * _HARTREE_RY
     if settings["nspin"] == 2:
@@ -274,6 +234,26 @@ def _xml_mesh(tree: _Tree) -> tuple[int, ...]:
     return tuple(int(number) for number in _array(words, (6,), "monkhorst_pack", tree.place))
 
 
+def _xml_details(tree: _Tree) -> dict[str, str | float]:
+    """Return what else the input asks of the functional; Hubbard terms by species, which differ between samples."""
+    details: dict[str, str | float] = {**functional_named(tree.text("output/dft/functional"))}
+    if _EXCHANGE in tree.found:
+        details["share of exact exchange"] = tree.number(_EXCHANGE)
+    for name, (top, skipped) in _BRANCHES.items():
+        for path, elements in tree.found.items():
+            if path.startswith(f"{top}/") and not path.removeprefix(f"{top}/").startswith(skipped):
+                for attributes, text in elements:
+                    words = " ".join([*(value for key, value in attributes.items() if key != "specie"), text]).strip()
+                    species = element_of(attributes["specie"]) if "specie" in attributes else ""
+                    details[f"{name} {path.removeprefix(f'{top}/')} {species}".strip()] = words
+    return details
+
+
+def _xml_band_count(tree: _Tree) -> float:
+    top = "output/band_structure"
+    return tree.number(f"{top}/nbnd_up" if tree.flag(f"{top}/lsda") else f"{top}/nbnd")
+
+
 def _xml_bands(tree: _Tree, cell_bohr: FloatArray) -> Bands:
     top = "output/band_structure"
     points = tree.found.get(f"{top}/ks_energies/k_point", [])
@@ -281,7 +261,7 @@ def _xml_bands(tree: _Tree, cell_bohr: FloatArray) -> Bands:
     if not points or len(points) != len(rows) or tree.number(f"{top}/nks") != len(points):
         raise InputFileError(f"{tree.place} holds {len(rows)} sets of eigenvalues at {len(points)} k points")
     spins = 2 if tree.flag(f"{top}/lsda") else 1
-    count = round(tree.number(f"{top}/nbnd" if spins == 1 else f"{top}/nbnd_up"))
+    count = round(_xml_band_count(tree))
     if spins == 2 and tree.number(f"{top}/nbnd_dw") != count:
         raise InputFileError(f"{tree.place} holds different numbers of bands for the two spins")
     energies = np.stack([_array(text, (spins, count), "eigenvalues", tree.place) for _, text in rows], axis=1)
