@@ -73,7 +73,7 @@ def card(labels: Labels, text: Path) -> str:
         rows.append(f"| `{column.name}` | {column.unit} | {column.engine} | {numbers} |")
     failures = Counter(words for words in labels.status if words != "ok")
     lines = [f"- {times} × {words}" for words, times in failures.most_common()] or ["- none"]
-    notes = [f"- {warning}" for warning in labels.warnings]
+    notes = [f"- {warning}" for warning in labels.warnings] or ["- none"]
     parts = [text.read_text(encoding="utf-8").rstrip(), "", "## Labels", "", *rows, "", "## Failures", "", *lines]
     return "\n".join([*parts, "", "## Warnings", "", *notes, ""])
 
