@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ag3sx_rows import END_MEMBERS, HERE, SEED, all_sets, picked, supercell
+from ag3sx_rows import END_MEMBERS, HERE, SEED, all_sets, end_member, picked
 
 import phonograph as pg
 from phonograph.console import Console
@@ -108,7 +108,7 @@ def label_with_dft(subset: Subset, output: Path, count: int, workers: int) -> La
 
 def symmetry(subset: Subset) -> int:
     """Test the settings on both end members, 40 atoms; print every law and return 1 where one is broken."""
-    results = [symmetry_test(subset.engine(), supercell(fraction)) for fraction in END_MEMBERS.values()]
+    results = [symmetry_test(subset.engine(), end_member(fraction)) for fraction in END_MEMBERS.values()]
     for result in results:
         print(result.sentence)
         for check in result.checks:
