@@ -223,6 +223,20 @@ def toy_labeller(name: str) -> AseLabeller:
     return AseLabeller(factory=f"label_toys:{name}", name="toy", version="1")
 
 
+def test_a_lock_that_a_dead_worker_holds_costs_seconds(monkeypatch, tmp_path, toy_log):
+    """Killed inside pebble's queue lock: the others give up after twice LOCK_S, and all labels are finished."""
+    monkeypatch.setenv("LABEL_TOY_SECONDS", "1.0")
+    pool, finished, taken = WorkerPool(2), [], False
+    started = time.monotonic()
+    for attempts in run_in_pool(pool, [toy_labeller("Toy")], [copper(8)], tmp_path, timeout_s=60.0):
+        finished += [kind for _, kind, final in attempts if final]
+        if not taken and log_lines(toy_log):
+            taken = pool._pool._pool_manager.worker_manager.workers_channel.mutex.acquire()
+    assert taken
+    assert finished == [""] * 8
+    assert time.monotonic() - started < 60
+
+
 def test_a_stuck_pool_is_replaced(monkeypatch, tmp_path, toy_log):
     """A worker killed inside pebble's queue lock keeps the lock; then pebble cannot stop a hanging label."""
     monkeypatch.setattr(task, "GRACE_S", 0.5)

@@ -11,6 +11,7 @@ from collections.abc import MutableSequence, Sequence
 
 from phonograph.execution import dispatch
 
+LOCK_S = 5.0
 _PR_SET_PDEATHSIG = 1
 _processes: list[MutableSequence[int]] = []
 """State of this worker process, never of the driver: the table (shared with the driver) of which process works on
@@ -23,6 +24,8 @@ def start(prepare: Sequence[str], driver: int, processes: MutableSequence[int]) 
     Nothing is raised here, because a worker that fails to start is started again and again: what cannot be prepared
     is told by the first task that needs it.
     """
+    from pebble import CONSTS
+
     # ^C reaches the whole terminal; the driver decides what it means.  It started this process with ^C held back.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -31,6 +34,9 @@ def start(prepare: Sequence[str], driver: int, processes: MutableSequence[int]) 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _send_output_nowhere()
     _processes[:] = [processes]
+    # A worker killed inside pebble's queue lock keeps it for ever.  The others wait for it twice, a minute each, before
+    # they give up and the pool is replaced; who is alive holds it for microseconds.
+    CONSTS.channel_lock_timeout = LOCK_S
     for task in prepare:
         with contextlib.suppress(Exception):
             dispatch.run(task)
