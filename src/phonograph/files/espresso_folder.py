@@ -20,12 +20,12 @@ from phonograph.files.espresso_output import (
 from phonograph.files.espresso_text import read_text_output, text_structure
 from phonograph.files.espresso_xml import read_xml, xml_structure
 from phonograph.files.safety import read_head, sha256_of
+from phonograph.files.vasp_folder import SUFFIXES
 from phonograph.files.vasp_run import distance_A
 from phonograph.types import Crystal
 from phonograph.units import BOHR_A
 
 XML_FILE = "data-file-schema.xml"
-_PACKED = ("", ".gz", ".xz")
 _TEXTS = (".out", ".pwo", ".log")
 _INPUTS = (".in", ".pwi")
 _HEAD_BYTES = 64 * 1024
@@ -65,7 +65,7 @@ def find_outputs(folder: Path, names: Sequence[str], saves: Sequence[str]) -> Ou
     The XML file is known by its name, or by what it starts with; a standard output is called ``*.out``, ``*.pwo`` or
     ``*.log`` and names the program; all may be packed (``.gz``, ``.xz``).
     """
-    xmls = [folder / save / (XML_FILE + packed) for save in sorted(saves) for packed in _PACKED]
+    xmls = [folder / save / (XML_FILE + packed) for save in sorted(saves) for packed in SUFFIXES]
     texts, has_input = [], False
     for name in sorted(names):
         plain = name.removesuffix(".gz").removesuffix(".xz")
