@@ -77,5 +77,5 @@ class Console:
         elif now - self._last_line.get(what, start) >= self._seconds:
             self._last_line[what] = now
             fresh = done - self._found[what]
-            left = f", about {(now - start) / fresh * (total - done):.0f} s left" if fresh > 0 else ""
+            left = f", about {(now - start) / fresh * (total - done):.0f} s left at this rate" if fresh > 0 else ""
             self.say(f"  {what}: {done}/{total}{left}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from phonograph.errors import ConfigurationError, InputFileError
 from phonograph.execution.seam import Finished
 from phonograph.jobs import Job, JobResult, jobs_folder, open_jobs, run_jobs
 from phonograph.jobs.entry import load_outcome
+from phonograph.jobs.progress import JobMeter
 from phonograph.labels import open_store
 
 
@@ -205,3 +208,29 @@ def test_jobs_of_more_cores_take_fewer_places(tmp_path, log, monkeypatch):
     found = run_jobs([one, large, three], tmp_path / "t.sqlite", executor=Seen())
     assert seen == [(4, 8.0, 1, "job"), (1, 1.0, 2, "job")]
     assert [item.cores for item in found.values()] == [1, 4, 1]
+
+
+def test_the_time_left_is_told_by_work_not_by_number(monkeypatch):
+    """Longest first: after the two that take 60 s each, ten are left that take 6 s each, which is one minute."""
+    clock = [0.0]
+    monkeypatch.setattr("phonograph.jobs.progress.time.monotonic", lambda: clock[0])
+    said = []
+    meter = JobMeter(what="fits", total=12, known=Counter(), work=2 * 10.0 + 10 * 1.0, say=said.append)
+    assert meter.seconds_left == math.inf
+    for _ in range(2):
+        clock[0] += 60.0
+        meter.count("done", 60.0, 10.0)
+    assert meter.seconds_left == pytest.approx(60.0)
+    meter.tell()
+    assert said == ["fits: 2 of 12 done, 60 s each, about 60 s left, none failed, 0.0333 core-hours"]
+    for _ in range(10):
+        clock[0] += 6.0
+        meter.count("done", 6.0, 1.0)
+    assert meter.seconds_left == 0.0
+
+
+@pytest.mark.parametrize("work", [0.0, -1.0, math.inf, math.nan])
+def test_work_is_a_positive_number_and_names_no_job(work):
+    assert Job(kind="json:dumps", parameters={}, work=7.0).key == Job(kind="json:dumps", parameters={}).key
+    with pytest.raises(ConfigurationError, match="the work of a job must be a number above 0"):
+        Job(kind="json:dumps", parameters={}, work=work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,12 +36,15 @@ class Job:
         input files, versions) and nothing else (no absolute path).
     cores, memory_GB
         What the job holds while it runs; they do not decide the result.
+    work
+        How long the job is expected to take next to the others, in any unit; the time left is told by it.
     """
 
     kind: str
     parameters: Mapping[str, Any]
     cores: int = 1
     memory_GB: float = 1.0
+    work: float = 1.0
 
     def __post_init__(self) -> None:
         module, _, name = self.kind.partition(":")
@@ -50,6 +54,8 @@ class Job:
             raise ConfigurationError(
                 f"a job needs at least 1 core and some memory; got {self.cores} cores, {self.memory_GB} GB"
             )
+        if not 0 < self.work < math.inf:
+            raise ConfigurationError(f"the work of a job must be a number above 0; got {self.work!r}")
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
         _ = self.text
 

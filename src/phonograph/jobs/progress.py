@@ -27,6 +27,8 @@ class JobMeter:
         What they are called.
     total, known
         Jobs in all, and those that the table had from the start.
+    work
+        Expected work of the jobs that are to be done, :attr:`Job.work` summed.
     progress
         Called as ``progress(what, done, total)`` after every commit.
     say
@@ -36,6 +38,7 @@ class JobMeter:
     what: str
     total: int
     known: Counter[str]
+    work: float
     progress: Progress | None = None
     say: Callable[[str], None] | None = None
     fresh: Counter[str] = field(default_factory=Counter)
@@ -43,13 +46,15 @@ class JobMeter:
 
     def __post_init__(self) -> None:
         self._last_line = time.monotonic()
-        self._ends: deque[float] = deque([self._last_line], maxlen=_WINDOW)
+        self._worked = 0.0
+        self._ends: deque[tuple[float, float]] = deque([(self._last_line, 0.0)], maxlen=_WINDOW)
 
-    def count(self, status: str, core_seconds: float) -> None:
+    def count(self, status: str, core_seconds: float, work: float) -> None:
         """Count one job that is decided."""
         self.fresh[status] += 1
         self.core_seconds += core_seconds
-        self._ends.append(time.monotonic())
+        self._worked += work
+        self._ends.append((time.monotonic(), self._worked))
 
     def tell(self) -> None:
         """Tell how many jobs are in the table."""
@@ -72,22 +77,25 @@ class JobMeter:
     @property
     def rate_per_s(self) -> float:
         """Jobs per second lately; 0 before the first."""
-        return (len(self._ends) - 1) / max(time.monotonic() - self._ends[0], 1e-9)
+        return (len(self._ends) - 1) / max(time.monotonic() - self._ends[0][0], 1e-9)
 
     @property
     def seconds_left(self) -> float:
-        """Time left at this rate, s; infinite before the first job."""
-        left = self.total - self.ended
-        return left / self.rate_per_s if self.rate_per_s > 0 else (math.inf if left else 0.0)
+        """Time left if work goes on as lately, s; infinite before the first job."""
+        if self.ended >= self.total:
+            return 0.0
+        start, worked = self._ends[0]
+        lately = self._worked - worked
+        return (self.work - self._worked) / lately * (time.monotonic() - start) if lately > 0 else math.inf
 
     @property
     def text(self) -> str:
-        """The line: ``study: 120 of 480 done, 2.31 per s, 3 min left, 1 failed (1 refused)``."""
+        """The line: ``study: 120 of 480 done, 2.31 per s, about 3 min left, 1 failed (1 refused)``."""
         both = self.known + self.fresh
         parts = [f"{self.what}: {both[DONE]} of {self.total} done"]
         if self.fresh and self.ended < self.total:
             parts.append(pace(self.rate_per_s))
-            parts.append(f"{duration(self.seconds_left)} left")
+            parts.append(f"about {duration(self.seconds_left)} left")
         failed = {kind: both[kind] for kind in FAILURES if both[kind]}
         words = ", ".join(f"{times} {kind}" for kind, times in failed.items())
         parts.append(f"{sum(failed.values())} failed ({words})" if failed else "none failed")

@@ -107,7 +107,8 @@ def run_jobs(
         known = _kept(book, list(wanted), sound, what, say)
         missing = [job for key, job in wanted.items() if key not in known or (retry_failed and known[key].failed)]
         kept = Counter(known[key].status for key in wanted.keys() - {job.key for job in missing})
-        meter = JobMeter(what=what, total=len(wanted), known=kept, progress=progress, say=say)
+        work = sum(job.work for job in missing)
+        meter = JobMeter(what=what, total=len(wanted), known=kept, work=work, progress=progress, say=say)
         meter.tell()
         for cores in sorted({job.cores for job in missing}, reverse=True):
             some = [job for job in missing if job.cores == cores]
@@ -199,7 +200,7 @@ class _Jobs:
     timeout_s: float
     meter: JobMeter
     starts: Counter[str] = field(default_factory=Counter)
-    pending: list[tuple[Outcome, int]] = field(default_factory=list)
+    pending: list[tuple[Outcome, int, float]] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     next_commit: float = 0.0
 
@@ -224,18 +225,18 @@ class _Jobs:
         if outcome is None:
             self.waiting.appendleft(task.job)
             return
-        self.pending.append((outcome, self.starts[task.job.key]))
+        self.pending.append((outcome, self.starts[task.job.key], task.job.work))
         self.files.append(task.result)
 
     def flush(self, *, when_due: bool = False) -> None:
         """Store what has come, then delete the files it came in; a kill between the two is harmless."""
         if not self.pending or (when_due and time.monotonic() < self.next_commit):
             return
-        self.book.record(self.pending)
+        self.book.record([(outcome, starts) for outcome, starts, _ in self.pending])
         self.next_commit = time.monotonic() + COMMIT_S
         _delete(self.files)
-        for outcome, _ in self.pending:
-            self.meter.count(outcome.status, outcome.cores * outcome.seconds)
+        for outcome, _, work in self.pending:
+            self.meter.count(outcome.status, outcome.cores * outcome.seconds, work)
         self.pending.clear()
         self.files.clear()
         self.meter.tell()

@@ -162,14 +162,14 @@ def run_fits(
     """
     shelf = shelf_of(table)
     common = {"graphs": shelf.put_graphs(graphs), "labels": shelf.put_labels(_only(labels, requests))}
-    units = _units(requests)
-    units.sort(key=lambda unit: -sum(_cost(requests[place].job) for place in unit))
+    units = sorted(_units(requests), key=lambda unit: -_cost(requests, unit))
     plain = [_plain(request, shelf) for request in requests]
     jobs = [
         Job(
             kind=KIND,
             parameters={**common, "versions": _versions(), "members": [plain[place] for place in unit]},
             memory_GB=_MEMORY_GB,
+            work=_cost(requests, unit),
         )
         for unit in units
     ]
@@ -229,11 +229,15 @@ def _only(labels: Labels, requests: Sequence[FitRequest]) -> Labels:
     return dataclasses.replace(labels, columns=tuple(columns), warnings=())
 
 
-def _cost(job: FitJob) -> float:
-    """Estimate what a fit takes next to others, so that the longest start first."""
-    width = float(getattr(job.model, "hidden_channels", 64))
-    layers = float(getattr(job.model, "convolutions", 2))
-    return job.settings.epochs * layers * (1.0 + width / 32.0) * len(job.split.train)
+def _cost(requests: Sequence[FitRequest], unit: Sequence[int]) -> float:
+    """Estimate what a unit takes next to others: the longest start first, and the time left is told by it."""
+    total = 0.0
+    for place in unit:
+        job = requests[place].job
+        width = float(getattr(job.model, "hidden_channels", 64))
+        layers = float(getattr(job.model, "convolutions", 2))
+        total += job.settings.epochs * layers * (1.0 + width / 32.0) * max(1, len(job.split.train))
+    return total
 
 
 def _plain(request: FitRequest, shelf: Shelf) -> dict[str, Any]:
