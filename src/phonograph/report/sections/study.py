@@ -47,6 +47,7 @@ def study_lead(study: HyperparameterStudy) -> str:
         shares = [row for row in study.shares if row.target == target and " × " not in row.axis and row.axis != "rest"]
         if shares and shares[0].share > 0:
             sentence += f"; the {axis_name(shares[0].axis)} explains {percent(shares[0].share)} of the variance"
+            sentence += _after_first_rung(study, study.first_rung(target))
         sentences.append(sentence + ".")
     return " ".join(sentences)
 
@@ -127,6 +128,11 @@ def _ranked_row(cell: StudyCell, factor: float) -> list[Content]:
     ]
 
 
+def _after_first_rung(study: HyperparameterStudy, trials: Sequence[StudyTrial]) -> str:
+    """Return how far the networks were trained that a statement about a whole grid rests on."""
+    return f" after {trials[0].epochs} epochs, the first rung" if study.strategy == "halving" and trials else ""
+
+
 def _violins(study: HyperparameterStudy, target: str, place: str) -> Markup:
     trials = [trial for trial in study.first_rung(target) if not trial.failure]
     shown = [trial for trial in trials if trial.r2 >= LOWEST_R2]
@@ -137,7 +143,7 @@ def _violins(study: HyperparameterStudy, target: str, place: str) -> Markup:
         for axis in range(len(study.axes))
         for column in _COLUMNS
     ]
-    epochs = f" after {trials[0].epochs} epochs, the first rung" if study.strategy == "halving" and trials else ""
+    epochs = _after_first_rung(study, trials)
     caption = (
         f"{plural(len(shown), 'network')} of the {property_name(target)}{epochs}, on validation parts, for each level "
         "of each hyperparameter: outline, distribution; bar, quartiles; dot, median. Left out, as in the paper: "
