@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,42 @@ ROOT = Path(__file__).resolve().parent.parent
 def repository() -> Path:
     """The root of the checkout."""
     return ROOT
+
+
+class Here:
+    """An executor that runs tasks in this process."""
+
+    leaves_work = False
+
+    def __init__(self, workers: int = 0, *, say: object = None) -> None:
+        pass
+
+    def clear(self, results: Path) -> None:
+        """Nobody else is at work."""
+
+    def places(self, needs: object) -> int:
+        """One task at a time."""
+        return 1
+
+    def run(self, needs: object, next_task: Callable[[], Any]) -> Iterator[list[Any]]:
+        """Run one task after the other."""
+        from phonograph.execution import dispatch
+        from phonograph.execution.seam import Finished
+
+        while (task := next_task()) is not None:
+            dispatch.run(task.text)
+            yield [Finished(task=task)]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Here]]:
+    """Let all jobs run in this process."""
+    import torch
+
+    threads = torch.get_num_threads()
+    monkeypatch.setattr("phonograph.jobs.verb.WorkerPool", Here)
+    yield Here
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

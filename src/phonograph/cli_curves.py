@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from phonograph.cli_parser import add_retry_failed
+
 
 def add_curve_commands(commands: Any) -> None:
     """Add ``learning-curve``."""
@@ -25,6 +27,7 @@ def add_curve_commands(commands: Any) -> None:
         metavar="KEY=VALUE",
         help="override, such as learning_curve.sizes=[50]",
     )
+    add_retry_failed(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print what may be claimed only")
     parser.set_defaults(function=_learning_curve)
 
@@ -37,7 +40,13 @@ def _learning_curve(options: argparse.Namespace) -> int:
 
     config = read_config(options.config, options.set)
     with Console(quiet=options.quiet) as console:
-        curve = learning_curve(config, options.output, progress=console.progress, say=console.say)
+        curve = learning_curve(
+            config,
+            options.output,
+            retry_failed=options.retry_failed,
+            progress=console.progress,
+            say=console.say,
+        )
     claimed = [line for line in curve.verdicts if NO_CLAIM not in line]
     lines = [*claimed, *(f"note: {warning}" for warning in curve.warnings)]
     if len(claimed) < len(curve.verdicts):

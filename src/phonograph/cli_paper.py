@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from phonograph.cli_parser import add_retry_failed
 from phonograph.config_paper import ITEMS
 
 
@@ -25,6 +26,7 @@ def add_paper_command(commands: Any) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override, such as paper.seeds=[0,1,2]"
     )
+    add_retry_failed(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print the summary line only")
     parser.set_defaults(function=_paper)
 
@@ -37,7 +39,14 @@ def _paper(options: argparse.Namespace) -> int:
     items = [name.strip().lower() for name in options.items.split(",") if name.strip()]
     config = read_config(options.config, options.set)
     with Console(quiet=options.quiet) as console:
-        made = paper(config, options.output, items=items, progress=console.progress, say=console.say)
+        made = paper(
+            config,
+            options.output,
+            items=items,
+            retry_failed=options.retry_failed,
+            progress=console.progress,
+            say=console.say,
+        )
     found = Counter(line.verdict for item in made.items for line in item.comparisons)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in found.most_common())
     lines = [f"not made: {key}: {why}" for key, why in made.missing.items()]

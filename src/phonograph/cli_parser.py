@@ -8,6 +8,15 @@ from typing import Any, NoReturn
 from phonograph.errors import ConfigurationError
 
 
+def add_retry_failed(parser: argparse.ArgumentParser) -> None:
+    """Add ``--retry-failed`` to a command that trains networks as jobs."""
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="compute stored failures again: the networks that could not be trained in an earlier run",
+    )
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose mistakes are errors like all others, and which refuses its own unknown options."""
 

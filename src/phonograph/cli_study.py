@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from phonograph.cli_parser import add_retry_failed
+
 
 def add_study(commands: Any) -> None:
     """Add the command."""
@@ -22,6 +24,7 @@ def add_study(commands: Any) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help='override, such as study.strategy="halving"'
     )
+    add_retry_failed(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print the summary line only")
     parser.set_defaults(function=_study)
 
@@ -33,7 +36,13 @@ def _study(options: argparse.Namespace) -> int:
 
     config = read_config(options.config, options.set)
     with Console(quiet=options.quiet) as console:
-        found = study(config, options.output, progress=console.progress, say=console.say)
+        found = study(
+            config,
+            options.output,
+            retry_failed=options.retry_failed,
+            progress=console.progress,
+            say=console.say,
+        )
     for target, unit in found.units.items():
         first = found.winner(target)
         chosen = ", ".join(f"{name} {value}" for name, value in zip(found.axes, first.values, strict=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -110,6 +111,7 @@ def study(
     output: str | Path,
     *,
     overrides: Sequence[str] = (),
+    retry_failed: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> HyperparameterStudy:
@@ -119,6 +121,8 @@ def study(
     ----------
     config, output, overrides, progress, say
         As for :func:`run`.
+    retry_failed
+        Train again the networks that failed in an earlier run.
 
     Returns
     -------
@@ -134,7 +138,7 @@ def study(
         config = read_config(config, overrides)
     if config.study is None:
         raise ConfigurationError("there is no study in this configuration; add a [study] table, which may be empty")
-    return _beside_the_rooms(study_step, config, output, progress, say)
+    return _beside_the_rooms(study_step, config, output, retry_failed, progress, say)
 
 
 def learning_curve(
@@ -142,6 +146,7 @@ def learning_curve(
     output: str | Path,
     *,
     overrides: Sequence[str] = (),
+    retry_failed: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> LearningCurve:
@@ -151,6 +156,8 @@ def learning_curve(
     ----------
     config, output, overrides, progress, say
         As for :func:`run`; ``[learning_curve]`` says which sizes, seeds and tests.
+    retry_failed
+        Train again the networks that failed in an earlier run.
 
     Returns
     -------
@@ -164,7 +171,7 @@ def learning_curve(
     """
     if not isinstance(config, Config):
         config = read_config(config, overrides)
-    return _beside_the_rooms(learning_curve_step, config, output, progress, say)
+    return _beside_the_rooms(learning_curve_step, config, output, retry_failed, progress, say)
 
 
 def paper(
@@ -173,6 +180,7 @@ def paper(
     *,
     items: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    retry_failed: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> PaperRun:
@@ -182,6 +190,8 @@ def paper(
     ----------
     config, output, overrides, progress, say
         As for :func:`run`; ``[paper]`` says which set plays which part.
+    retry_failed
+        Train again the networks that failed in an earlier run.
     items
         What to remake, such as ``["s9", "fig4"]``; those of ``paper.items``, or everything, where none is named.
 
@@ -200,7 +210,7 @@ def paper(
     _check_possible(config, "labels")
     check_items(items)
     with open_run(Path(output)) as folder:
-        context = _standing(config, folder, progress, say)
+        context = replace(_standing(config, folder, progress, say), retry_failed=retry_failed)
         return remake(context, _run_rooms(context, "labels"), items)
 
 
@@ -208,13 +218,14 @@ def _beside_the_rooms(
     step: Callable[[Context, RunResult], Result],
     config: Config,
     output: str | Path,
+    retry_failed: bool,
     progress: Progress | None,
     say: Say | None,
 ) -> Result:
     """Run the rooms up to the graphs and then ``step``, and write the report anew."""
     _check_possible(config, "graphs")
     with open_run(Path(output)) as folder:
-        context = _standing(config, folder, progress, say)
+        context = replace(_standing(config, folder, progress, say), retry_failed=retry_failed)
         result = _run_rooms(context, "graphs")
         found = step(context, result)
         finish(context, result, with_report=False)

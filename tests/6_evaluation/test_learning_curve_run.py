@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import ase
 import ase.io
@@ -24,8 +25,10 @@ from phonograph.config_files import parse_config, read_config
 from phonograph.errors import ConfigurationError, DataError
 from phonograph.files.curves import load_learning_curve
 from phonograph.pipeline import learning_curve, run
+from phonograph.steps import fit_jobs
 from phonograph.testing import cubic_antiperovskite, displaced
-from phonograph.types import NO_CLAIM
+from phonograph.training import FitJob
+from phonograph.types import NO_CLAIM, GraphSet, Labels
 
 TABLES = ("learning_curve", "points", "fits", "bands", "differences", "label_factors")
 
@@ -267,6 +270,31 @@ def test_a_further_size_trains_no_finished_one_again(project: Path) -> None:
     assert {row["size"] for row in rows(project / "R")} == {"12", "20"}
     assert finished.items() <= done(project / "R").items()
     assert networks(project / "R") == 2 * before
+
+
+def test_networks_that_failed_are_trained_again_only_on_request(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, here: type
+) -> None:
+    whole = fit_jobs.train_jobs
+
+    def partly(graphs: GraphSet, labels: Labels, jobs: list[FitJob], *more: Any) -> list[Any]:
+        found = whole(graphs, labels, jobs, *more)
+        lost = [DataError("no device today") if job.seed == 1 and not everything else None for job in jobs]
+        return [one or sound for one, sound in zip(lost, found, strict=True)]
+
+    def command(*more: str) -> str:
+        overrides = [word for value in SMALL for word in ("--set", value)]
+        assert main(["learning-curve", str(project / "c.toml"), "-o", str(project / "R"), *overrides, *more]) == 0
+        return capsys.readouterr().out
+
+    monkeypatch.setattr(fit_jobs, "train_jobs", partly)
+    everything = False
+    assert "6 of 12 networks could not be trained and are left out; --retry-failed" in command()
+    assert {row["seed"] for row in rows(project / "R")} == {"0"}
+    everything = True
+    assert "could not be trained" in command(), "without the option nothing is tried"
+    assert "could not be trained" not in command("--retry-failed")
+    assert {row["seed"] for row in rows(project / "R")} == {"0", "1"}
 
 
 def test_a_report_of_changed_labels_says_so(project: Path) -> None:

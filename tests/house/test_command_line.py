@@ -28,6 +28,7 @@ MISTAKES = {
     "init /tmp": "/tmp is a folder; expected a file",
     "predict": "predict: the following arguments are required: BUNDLE… STRUCTURES…",
     "label --retry-failed cu.toml -o r": "cu.toml is no class of failure; write CONFIG.toml before this option",
+    "study my.toml -o r --retry-failed timeout": "study: 'timeout' is one argument too many",
     "label --retry-failed timeout cu.toml -o r": "cu.toml is no class of failure",
 }
 

@@ -222,7 +222,7 @@ def test_the_time_left_is_told_by_work_not_by_number(monkeypatch):
         meter.count("done", 60.0, 10.0)
     assert meter.seconds_left == pytest.approx(60.0)
     meter.tell()
-    assert said == ["fits: 2 of 12 done, 60 s each, about 60 s left, none failed, 0.0333 core-hours"]
+    assert said == ["fits: 2 of 12 jobs done, 60 s each, about 60 s left, none failed, 0.0333 core-hours"]
     for _ in range(10):
         clock[0] += 6.0
         meter.count("done", 6.0, 1.0)

@@ -90,9 +90,11 @@ class JobMeter:
 
     @property
     def text(self) -> str:
-        """The line: ``study: 120 of 480 done, 2.31 per s, about 3 min left, 1 failed (1 refused)``."""
+        """The line: ``study: 120 of 480 jobs done, 2.31 per s, about 3 min left, 1 failed (1 refused)``."""
         both = self.known + self.fresh
-        parts = [f"{self.what}: {both[DONE]} of {self.total} done"]
+        # What one job holds is the caller's: a study counts networks elsewhere, and here jobs.
+        unit = "" if self.what == "jobs" else " jobs"
+        parts = [f"{self.what}: {both[DONE]} of {self.total}{unit} done"]
         if self.fresh and self.ended < self.total:
             parts.append(pace(self.rate_per_s))
             parts.append(f"about {duration(self.seconds_left)} left")

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,7 @@ def run_jobs(
     purpose: str = "",
     what: str = "jobs",
     sound: Callable[[JobResult], bool] | None = None,
+    holds_failures: Callable[[JobResult], bool] | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, JobResult]:
@@ -82,6 +83,8 @@ def run_jobs(
     sound
         Says whether the files that a finished job left in its folder are still what they were; a job whose files are
         not is done again.
+    holds_failures
+        Says whether a finished job is in part a failure; ``retry_failed`` does it again as a whole.
     progress
         Called as ``progress(what, done, total)`` with jobs that are in the table.
     say
@@ -105,8 +108,10 @@ def run_jobs(
         runner.clear(_results(book.path))
         _take_in(book)
         known = _kept(book, list(wanted), sound, what, say)
-        missing = [job for key, job in wanted.items() if key not in known or (retry_failed and known[key].failed)]
-        kept = Counter(known[key].status for key in wanted.keys() - {job.key for job in missing})
+        if retry_failed:
+            known = _without_failures(book, known, holds_failures)
+        missing = [job for key, job in wanted.items() if key not in known]
+        kept = Counter(one.status for one in known.values())
         work = sum(job.work for job in missing)
         meter = JobMeter(what=what, total=len(wanted), known=kept, work=work, progress=progress, say=say)
         meter.tell()
@@ -137,6 +142,16 @@ def _kept(
         if say is not None:
             say(f"{what}: files of {len(spoiled)} finished jobs are missing or damaged; they are done again")
     return {key: one for key, one in known.items() if key not in spoiled}
+
+
+def _without_failures(
+    book: JobTable, known: Mapping[str, JobResult], holds_failures: Callable[[JobResult], bool] | None
+) -> dict[str, JobResult]:
+    """Return the results that stay where failures are done again."""
+    partly = [] if holds_failures is None else [k for k, one in known.items() if not one.failed and holds_failures(one)]
+    # The table keeps what is done, so that such a job has to be forgotten first.
+    book.forget(partly)
+    return {key: one for key, one in known.items() if not one.failed and key not in partly}
 
 
 def _results(table: Path) -> Path:

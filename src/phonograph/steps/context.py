@@ -56,7 +56,11 @@ def without_paths(table: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Context:
-    """The configuration, the run folder and how to tell the user."""
+    """The configuration, the run folder and how to tell the user.
+
+    ``retry_classes`` are the failures of labels that are computed again; ``retry_failed`` says whether networks that
+    failed in an earlier run of a study, a learning curve or the paper are trained again.
+    """
 
     config: Config
     folder: RunFolder
@@ -64,6 +68,7 @@ class Context:
     say: Say
     workers: int
     retry_classes: tuple[str, ...] = ()
+    retry_failed: bool = False
 
     def seed(self, *names: str | int) -> int:
         """Return the 63-bit seed of a named stream of this run."""

@@ -15,7 +15,7 @@ from phonograph.errors import DataError
 from phonograph.evaluation.scoring import score, trivial
 from phonograph.execution.seam import Executor
 from phonograph.steps.fit_jobs import VALIDATION
-from phonograph.steps.fits import FitOutcome, FitRequest, run_fits
+from phonograph.steps.fits import RETRY, FitOutcome, FitRequest, failed_networks, run_fits
 from phonograph.training import FitJob
 from phonograph.types import CurvePredictions, CurveRow, GraphSet, Labels, Predictions, Progress
 
@@ -74,6 +74,7 @@ def run_units(
     *,
     executor: Executor | None = None,
     workers: int = 0,
+    retry_failed: bool = False,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> tuple[CurveFit, ...]:
@@ -87,8 +88,8 @@ def run_units(
         What to train and to test.
     folder
         Holds the table of jobs, their inputs, predictions and checkpoints.
-    executor, workers, progress, say
-        As for :func:`phonograph.jobs.run_jobs`.
+    executor, workers, retry_failed, progress, say
+        As for :func:`phonograph.steps.fits.run_fits`.
 
     Raises
     ------
@@ -110,6 +111,7 @@ def run_units(
         folder / TABLE,
         executor=executor,
         workers=workers,
+        retry_failed=retry_failed,
         purpose="learning curve",
         what="learning curve",
         progress=progress,
@@ -117,18 +119,15 @@ def run_units(
     )
     fits = tuple(_read(unit, outcome, labels) for unit, outcome in zip(units, outcomes, strict=True))
     if fits and all(fit.failure for fit in fits):
-        raise DataError(f"no network of the learning curve could be trained: {fits[0].failure}")
+        raise DataError(f"no network of the learning curve could be trained: {fits[0].failure}; {RETRY}")
     return fits
 
 
 def failures(units: Sequence[CurveUnit], fits: Sequence[CurveFit]) -> list[str]:
     """Return a sentence about networks that could not be trained, or none."""
-    failed = [(unit, fit) for unit, fit in zip(units, fits, strict=True) if fit.failure]
-    if not failed:
-        return []
-    unit, fit = failed[0]
-    words = "networks could not be trained and are left out, the first"
-    return [f"{len(failed)} of {len(fits)} {words} {unit.name}: {fit.failure}"]
+    named = [fit.failure and f"{unit.name}: {fit.failure}" for unit, fit in zip(units, fits, strict=True)]
+    sentence = failed_networks(named, " and are left out")
+    return [sentence] if sentence else []
 
 
 def _read(unit: CurveUnit, outcome: FitOutcome, labels: Labels) -> CurveFit:

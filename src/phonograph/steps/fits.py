@@ -23,12 +23,15 @@ from phonograph.errors import ConfigurationError, DataError
 from phonograph.execution.seam import Executor
 from phonograph.files.safety import sha256_of
 from phonograph.files.shelf import Shelf
-from phonograph.jobs import Job, JobResult, run_jobs
+from phonograph.jobs import Job, JobResult, open_jobs, run_jobs
 from phonograph.steps.fit_jobs import PREDICTIONS, VALIDATION, planned_units
 from phonograph.training import FitJob
 from phonograph.types import FloatArray, GraphSet, Labels, Progress
 
 KIND = "phonograph.steps.fit_jobs:fit_unit"
+
+RETRY = "--retry-failed (in Python retry_failed=True) trains again what failed"
+"""What to do about failures of networks, told wherever they are."""
 
 _MEMORY_GB = 1.5
 _CODE = ("training", "models", "types", "streams.py", "steps/fit_jobs.py", "evaluation/metrics.py")
@@ -158,7 +161,8 @@ def run_fits(
     table
         The SQLite file of the jobs.
     executor, workers, timeout_s, retry_failed, purpose, what, progress, say
-        As for :func:`phonograph.jobs.run_jobs`; ``progress`` counts jobs, of which one may hold several fits.
+        As for :func:`phonograph.jobs.run_jobs`; ``progress`` counts jobs, of which one may hold several fits.  With
+        ``retry_failed`` a job is done again also where only some of its fits failed.
     """
     shelf = shelf_of(table)
     common = {"graphs": shelf.put_graphs(graphs), "labels": shelf.put_labels(_only(labels, requests))}
@@ -183,6 +187,7 @@ def run_fits(
         purpose=purpose,
         what=what,
         sound=_has_its_predictions,
+        holds_failures=lambda one: bool(_failures_in(one)),
         progress=progress,
         say=say,
     )
@@ -190,7 +195,42 @@ def run_fits(
     for job, unit in zip(jobs, units, strict=True):
         for member, place in enumerate(unit):
             outcomes[place] = _outcome(found[job.key], member, requests[place].job)
-    return tuple(outcomes[place] for place in range(len(requests)))
+    told = tuple(outcomes[place] for place in range(len(requests)))
+    # A job in which fits failed is done: how many networks failed stands in no count of jobs.
+    if say is not None and (sentence := failed_networks([one.failure for one in told])):
+        say(f"{what}: {sentence}")
+    return told
+
+
+def failed_networks(failures: Sequence[str], so: str = "") -> str:
+    """Return the sentence about networks that could not be trained; empty where there is none.
+
+    Parameters
+    ----------
+    failures
+        Of every network why there is none; empty where there is one.
+    so
+        What follows for them, in words after "could not be trained".
+    """
+    failed = [why for why in failures if why]
+    if not failed:
+        return ""
+    return f"{len(failed)} of {len(failures)} networks could not be trained{so}; {RETRY}; the first: {failed[0]}"
+
+
+def failures_of(table: Path) -> tuple[tuple[str, str], ...]:
+    """Return (job, reason) of every fit of a table that failed; nothing where there is no table."""
+    if not table.is_file():
+        return ()
+    with open_jobs(table) as book:
+        found = book.results()
+    return tuple((key, why) for key, one in sorted(found.items()) for why in _failures_in(one))
+
+
+def _failures_in(found: JobResult) -> list[str]:
+    if found.failed:
+        return [found.message]
+    return [member["failure"] for member in found.result["members"] if member["failure"]]
 
 
 def _has_its_predictions(result: JobResult) -> bool:

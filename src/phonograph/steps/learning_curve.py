@@ -67,6 +67,7 @@ def learning_curve_step(context: Context, result: RunResult) -> LearningCurve:
         units,
         folder / FITS,
         workers=context.workers,
+        retry_failed=context.retry_failed,
         progress=context.progress,
         say=context.say,
     )

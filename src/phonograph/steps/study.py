@@ -172,6 +172,7 @@ class Bench:
             executor=ParslExecutor(settings=executor, say=self.context.say) if executor is not None else None,
             workers=self.context.workers,
             timeout_s=self.settings.timeout_s,
+            retry_failed=self.context.retry_failed,
             purpose=self.purpose,
             what="study",
             progress=self.context.progress,
