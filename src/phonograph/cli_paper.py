@@ -50,6 +50,7 @@ def _paper(options: argparse.Namespace) -> int:
     found = Counter(line.verdict for item in made.items for line in item.comparisons)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in found.most_common())
     lines = [f"not made: {key}: {why}" for key, why in made.missing.items()]
-    lines.append(f"{len(made.items)} items; statements: {verdicts}; {options.output / 'paper.html'}")
+    earlier = f" ({len(made.kept)} of them from earlier runs)" if made.kept else ""
+    lines.append(f"{len(made.items)} items{earlier}; statements: {verdicts}; {options.output / 'paper.html'}")
     print("\n".join(lines))  # noqa: T201
     return 0

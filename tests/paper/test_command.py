@@ -8,12 +8,18 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from phonograph.cli import main
 from phonograph.config_files import read_config
+from phonograph.errors import DataError
+from phonograph.steps import fit_jobs
+from phonograph.steps.paper.once import once
+from phonograph.training import FitJob
 from phonograph.training.grid import grid
+from phonograph.types import GraphSet, Labels
 
 CHEAP = "s3,s9,s11,s10,fig3"
 
@@ -42,6 +48,81 @@ def test_cheap_items_are_made_kept_and_made_again_when_something_changes(
     assert "s9: done" in capsys.readouterr().err
     assert run("s9", "--set", "paper.random=md") == 0
     assert "s9: done" in capsys.readouterr().err
+
+
+def test_the_page_keeps_finished_items_that_were_not_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("s3,s9,s10") == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("run/paper").rglob("item.json")}
+    capsys.readouterr()
+    assert run("s3") == 0
+    told = capsys.readouterr()
+    assert "also on the page, from earlier runs and unchanged since: s9, s10" in told.err
+    assert "3 items (2 of them from earlier runs)" in told.out
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "nothing else is computed"
+    plain = json.loads(Path("run/paper.json").read_text(encoding="utf-8"))
+    assert [item["key"] for item in plain["items"]] == ["s3", "s9", "s10"]
+    assert list(plain["seconds"]) == ["s3", "s9", "s10"]
+    page = Path("run/paper.html").read_text(encoding="utf-8")
+    assert all(f'id="{key}"' in page for key in ("s3", "s9", "s10"))
+    # With other settings they are other items, and are not shown.
+    assert run("s3", "--set", "paper.random=md") == 0
+    assert "also on the page" not in capsys.readouterr().err
+    assert [item["key"] for item in json.loads(Path("run/paper.json").read_text(encoding="utf-8"))["items"]] == ["s3"]
+
+
+def test_items_made_without_failed_networks_are_made_again_when_these_are_trained(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, here: type
+) -> None:
+    def s6(*more: str) -> str:
+        few = ("--set", "study.axes.dropout=[0.0, 0.2]", "--set", "training.settings.epochs=2")
+        assert run("s6", *few, *more) == 0
+        return capsys.readouterr().err
+
+    whole = fit_jobs.train_jobs
+
+    def partly(graphs: GraphSet, labels: Labels, jobs: list[FitJob], *more: Any) -> list[Any]:
+        found = whole(graphs, labels, jobs, *more)
+        lost = [DataError("no device today") if job.settings.learning_rate == 1e-2 else None for job in jobs]
+        return [one or sound for one, sound in zip(lost, found, strict=True)]
+
+    def failed() -> int:
+        return int(re.search(r"(\d+) that failed", Path("run/paper.html").read_text(encoding="utf-8")).group(1))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(fit_jobs, "train_jobs", partly)
+        assert "2 of 8 networks could not be trained; --retry-failed" in s6()
+    assert failed() == 2
+    assert "s6: unchanged" in s6(), "without the option it is as it was"
+    told = s6("--retry-failed")
+    assert "s6: done" in told
+    assert "could not be trained" not in told
+    assert failed() == 0
+    assert "s6: unchanged" in s6("--retry-failed"), "nothing is left to be trained"
+
+
+def test_what_failed_is_tried_once_for_all_items_of_a_command() -> None:
+    tries = []
+
+    class Shared:
+        @once
+        def network(self) -> int:
+            """Return a network."""
+            tries.append(1)
+            if len(tries) == 1:
+                raise DataError("diverged")
+            return 3
+
+    shared = Shared()
+    for _ in range(3):
+        with pytest.raises(DataError, match="diverged"):
+            _ = shared.network
+    assert len(tries) == 1
+    other = Shared()
+    assert [other.network, other.network] == [3, 3]
+    assert len(tries) == 2
+    assert Shared.network.__doc__ == "Return a network."
 
 
 def test_tables_hold_every_statement(folder: Path) -> None:

@@ -135,7 +135,8 @@ class PaperItem:
 class PaperRun:
     """All items that are finished, and what the page says about where they come from.
 
-    ``seconds`` is the time each item took when it was computed; ``missing`` names items that are not finished and why.
+    ``seconds`` is the time each item took when it was computed; ``missing`` names items that are not finished and why;
+    ``kept`` those of ``items`` that were not asked for, but are finished and unchanged since an earlier run.
     """
 
     title: str
@@ -145,6 +146,7 @@ class PaperRun:
     command: str
     seconds: Mapping[str, float] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
     provenance: Sequence[tuple[str, str]] = ()
 
 

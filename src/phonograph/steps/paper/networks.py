@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,10 @@ from phonograph.models.spec import describe
 from phonograph.report.words import number
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.fit_jobs import VALIDATION
-from phonograph.steps.fits import FitOutcome, FitRequest, run_fits
+from phonograph.steps.fits import RETRY, FitOutcome, FitRequest, run_fits
 from phonograph.steps.paper.data import PHONON, RANDOM, PaperData
 from phonograph.steps.paper.judged import Judged
+from phonograph.steps.paper.once import once
 from phonograph.steps.paper.published import WORDS
 from phonograph.steps.paper.shelf import FOLDER
 from phonograph.training import FitJob, TrainingSettings, combine_splits, make_split
@@ -106,18 +106,19 @@ class Networks:
             requests,
             self.context.folder.path / FOLDER / TABLE,
             workers=self.context.workers,
+            retry_failed=self.context.retry_failed,
             what="networks",
             progress=self.context.progress,
             say=self.context.say,
         )
         for outcome in outcomes:
             if outcome.failure:
-                raise DataError(f"{outcome.name} could not be trained: {outcome.failure}")
+                raise DataError(f"{outcome.name} could not be trained: {outcome.failure}; {RETRY}")
         return outcomes
 
-    @cached_property
+    @once
     def best(self) -> tuple[tuple[FitRequest, ...], tuple[FitOutcome, ...]]:
-        """The networks of Table 1: every target with every seed, each with its own split."""
+        """Networks of Table 1: every target with every seed, each with its own split."""
         requests = tuple(
             self.request(target, seed, self.split(seed), keep=target == GAP)
             for target in self.config.paper.targets

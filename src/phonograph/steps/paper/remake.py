@@ -17,15 +17,21 @@ from phonograph.files.structures import read_structure
 from phonograph.report.paper import write_paper_page
 from phonograph.run_folder import file_hash, package_versions
 from phonograph.steps.context import Context, RunResult
-from phonograph.steps.learning_curve import learning_curve_step
+from phonograph.steps.curve_fits import TABLE as CURVE_TABLE
+from phonograph.steps.fits import failures_of
+from phonograph.steps.learning_curve import FITS, learning_curve_step
+from phonograph.steps.learning_curve import FOLDER as CURVE
 from phonograph.steps.networks import graphs_step
 from phonograph.steps.paper import bonds, cells, curves, models, study
 from phonograph.steps.paper.data import COMBINED, MD, PHONON, RANDOM, PaperData
 from phonograph.steps.paper.judged import Judged
 from phonograph.steps.paper.networks import Networks, configured, winners
+from phonograph.steps.paper.once import once
 from phonograph.steps.paper.published import STUDY_FIGURES
-from phonograph.steps.paper.rest import energies_above_rest
-from phonograph.steps.paper.shelf import finished_or_made
+from phonograph.steps.paper.rest import energies_above_rest, failed_at_rest
+from phonograph.steps.paper.shelf import finished, finished_or_made
+from phonograph.steps.study import FOLDER as STUDY
+from phonograph.steps.study import TABLE as STUDY_TABLE
 from phonograph.steps.study import study_step
 from phonograph.tables import to_table
 from phonograph.types import HyperparameterStudy, LearningCurve
@@ -72,7 +78,7 @@ class Makers:
         """Result of the run with room 4."""
         return graphs_step(self.context, self.result)
 
-    @cached_property
+    @once
     def networks(self) -> Networks:
         """Networks of Table 1 and what is made of them."""
         config = self.context.config
@@ -81,19 +87,19 @@ class Makers:
             chosen = winners(config, self.study, chosen)
         return Networks(self.context, self.with_graphs, self.data, chosen)
 
-    @cached_property
+    @once
     def study(self) -> HyperparameterStudy:
-        """The study of the run, made where it is not."""
+        """Study of the run, made where it is not."""
         if self.context.config.study is None:
             raise DataError("there is no study in this configuration; add a [study] table, which may be empty")
         return study_step(self.context, self.with_graphs)
 
-    @cached_property
+    @once
     def judged(self) -> Judged:
         """Networks of Table 1 with their predictions."""
         return self.networks.judged()
 
-    @cached_property
+    @once
     def learning_curve(self) -> LearningCurve:
         """Learning curves of the run, measured where they are not."""
         return learning_curve_step(self.context, self.with_graphs)
@@ -210,34 +216,65 @@ def check_items(items: Sequence[str]) -> tuple[str, ...]:
 def remake(context: Context, result: RunResult, items: Sequence[str]) -> PaperRun:
     """Make or load every item, write the page and its tables, and return all.
 
-    An item that cannot be made (no molecular dynamics, no study) is named with the reason, and the others go on.
+    An item that cannot be made (no molecular dynamics, no study) is named with the reason, and the others go on.  What
+    was not asked for, and is finished and unchanged, stays on the page.
     """
     makers = Makers(context, result)
-    made: list[PaperItem] = []
-    seconds: dict[str, float] = {}
+    asked = check_items(items or context.config.paper.items)
+    made: dict[str, tuple[PaperItem, float]] = {}
     missing: dict[str, str] = {}
-    for key in check_items(items or context.config.paper.items):
-        plan = PLANS[key]
+    for key in asked:
+        inputs, make = partial(_inputs, makers, key), partial(_told, makers, key)
+        anew = context.retry_failed and bool(_failed(makers, key))
         try:
             item, took, found = finished_or_made(
-                context.folder.path, key, _inputs(makers, plan), partial(_told, makers, key), with_fits=plan.with_fits
+                context.folder.path, key, inputs, make, with_fits=PLANS[key].with_fits, anew=anew
             )
         except UserError as error:
             missing[key] = str(error)
             context.say(f"{key}: not made: {error}")
             continue
-        made.append(item)
-        seconds[key] = took
+        made[key] = (item, took)
         context.say(f"{key}: {'unchanged' if found else f'done in {took:.1f} s'}")
-        run = _collected(makers, made, seconds, missing)
-        write_paper_tables(run, context.folder.path)
-        write_paper_page(run, context.folder.path / "paper.html")
+        _written(makers, made, missing, asked)
     if not made:
         raise DataError(f"no item could be made: {'; '.join(f'{key}: {why}' for key, why in missing.items())}")
-    run = _collected(makers, made, seconds, missing)
-    write_paper_tables(run, context.folder.path)
-    write_paper_page(run, context.folder.path / "paper.html")
+    run = _written(makers, made, missing, asked)
+    if run.kept:
+        context.say(f"also on the page, from earlier runs and unchanged since: {', '.join(run.kept)}")
     return run
+
+
+def _written(
+    makers: Makers, made: Mapping[str, tuple[PaperItem, float]], missing: Mapping[str, str], asked: Sequence[str]
+) -> PaperRun:
+    """Write the page and its tables with what is made and what was finished before; return what stands there."""
+    folder = makers.context.folder.path
+    run = _collected(makers, made, missing, _kept(makers, asked))
+    write_paper_tables(run, folder)
+    write_paper_page(run, folder / "paper.html")
+    return run
+
+
+def _kept(makers: Makers, asked: Sequence[str]) -> dict[str, tuple[PaperItem, float]]:
+    """Return the items besides those asked for that are finished and unchanged, with their seconds."""
+    run = makers.context.folder.path
+    others = [key for key in check_items(()) if key not in asked]
+    found = {key: finished(run, key, _inputs(makers, key), with_fits=PLANS[key].with_fits) for key in others}
+    return {key: item for key, item in found.items() if item is not None}
+
+
+def _failed(makers: Makers, key: str) -> list[tuple[str, str]]:
+    """Return the networks and labels without which an item was made; those of Table 1 it cannot lack."""
+    context, plan = makers.context, PLANS[key]
+    if key == "fig3":
+        return list(failed_at_rest(context))
+    tables = []
+    if "learning_curve" in plan.decided_by:
+        tables.append(context.folder.path / CURVE / FITS / CURVE_TABLE)
+    elif plan.with_fits and (key in STUDY_FIGURES or context.config.paper.networks == "study"):
+        tables.append(context.folder.path / STUDY / STUDY_TABLE)
+    return [failure for table in tables for failure in failures_of(table)]
 
 
 def _told(makers: Makers, key: str) -> PaperItem:
@@ -245,8 +282,8 @@ def _told(makers: Makers, key: str) -> PaperItem:
     return PLANS[key].make(makers)
 
 
-def _inputs(makers: Makers, plan: Plan) -> dict[str, Any]:
-    config, keys = makers.context.config, makers.context.folder.keys
+def _inputs(makers: Makers, key: str) -> dict[str, Any]:
+    plan, config, keys = PLANS[key], makers.context.config, makers.context.folder.keys
     tables = {name: to_table(getattr(config, name)) for name in plan.decided_by}
     paper = {name: value for name, value in to_table(config.paper).items() if name != "items"}
     crystal = config.paper.crystal or config.crystal.file
@@ -257,24 +294,32 @@ def _inputs(makers: Makers, plan: Plan) -> dict[str, Any]:
         "crystal": file_hash(config.path(crystal)) if crystal and config.path(crystal).is_file() else "",
         "collections": to_table(config.collections),
         "seed": makers.seed,
+        # What failed and is done again makes another item, whichever command did it.
+        "failed": _failed(makers, key),
         **tables,
     }
 
 
 def _command() -> str:
-    """Return what was typed, without its items; where Python called, the call."""
+    """Return what was typed, without its items and retries; where Python called, the call."""
     typed = sys.argv[1:]
     if typed[:1] != ["paper"]:
         return "pg.paper(CONFIG, RUN)"
     if "--items" in typed:
         place = typed.index("--items")
         typed = typed[:place] + typed[place + 2 :]
-    return shlex.join(["phonograph", *(word for word in typed if not word.startswith("--items="))])
+    typed = [word for word in typed if not word.startswith("--items=") and word != "--retry-failed"]
+    return shlex.join(["phonograph", *typed])
 
 
 def _collected(
-    makers: Makers, made: Sequence[PaperItem], seconds: Mapping[str, float], missing: Mapping[str, str]
+    makers: Makers,
+    made: Mapping[str, tuple[PaperItem, float]],
+    missing: Mapping[str, str],
+    kept: Mapping[str, tuple[PaperItem, float]],
 ) -> PaperRun:
+    known = {**kept, **made}
+    found = {key: known[key] for key in ITEMS if key in known}
     context = makers.context
     config = context.config
     names = sorted({item.structures for item in config.data.sets if item.format == "dataset"})
@@ -286,11 +331,12 @@ def _collected(
     labels = context.folder.keys.get("labels", "")[:16]
     return PaperRun(
         title=config.title,
-        items=tuple(made),
+        items=tuple(item for item, _ in found.values()),
+        kept=tuple(kept),
         data=f"{', '.join(names) or 'own data'} ({sizes})",
         card="\n\n".join(cards),
         command=_command(),
-        seconds=dict(seconds),
+        seconds={key: took for key, (_, took) in found.items()},
         missing=dict(missing),
         provenance=(
             ("labels", labels),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from phonograph.errors import UserError
-from phonograph.labels import ChgnetLabeller, label
+from phonograph.labels import ChgnetLabeller, label, open_store
 from phonograph.steps.context import Context
 from phonograph.steps.paper.data import PHONON, RANDOM, PaperData
 from phonograph.steps.paper.networks import at_rest
@@ -38,6 +38,15 @@ def energies_above_rest(context: Context, data: PaperData) -> tuple[dict[str, Fl
     return _above_lowest(sets, found), "above the lowest energy of the same composition"
 
 
+def failed_at_rest(context: Context) -> tuple[tuple[str, str], ...]:
+    """Return (arrangement, class of failure) of the labels at rest that failed; nothing where none were made."""
+    path = context.folder.path / FOLDER / STORE
+    if not path.is_file():
+        return ()
+    with open_store(path) as store:
+        return tuple((str(place), one.result.failure) for place, one in enumerate(store.labels()) if one.result.failure)
+
+
 def _labelled(context: Context, sets: dict[str, Configurations]) -> dict[str, FloatArray]:
     keys: dict[bytes, int] = {}
     crystals: list[Crystal] = []
@@ -61,6 +70,7 @@ def _labelled(context: Context, sets: dict[str, Configurations]) -> dict[str, Fl
         [ChgnetLabeller()],
         context.folder.path / FOLDER / STORE,
         workers=context.workers,
+        retry_failed=context.retry_failed,
         progress=context.progress,
     )
     energies = labels.column(ENERGY).values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,13 @@ FIT_CODE = (
 
 
 def finished_or_made(
-    run: Path, key: str, inputs: Any, make: Callable[[], PaperItem], *, with_fits: bool
+    run: Path,
+    key: str,
+    inputs: Callable[[], Any],
+    make: Callable[[], PaperItem],
+    *,
+    with_fits: bool,
+    anew: bool = False,
 ) -> tuple[PaperItem, float, bool]:
     """Return an item, the seconds that it took, and whether it was found finished.
 
@@ -42,27 +48,46 @@ def finished_or_made(
     key
         Name of the item.
     inputs
-        Plain values that decide it, besides code and versions.
+        Gives plain values that decide it, besides code and versions; asked again once it is made, because making it
+        may change which networks have failed.
     make
         Computes it.
     with_fits
         Whether it also depends on the code that trains.
+    anew
+        Make it, finished or not.
     """
-    folder = run / FOLDER / key
-    name = _name(key, inputs, (*CODE, *FIT_CODE) if with_fits else CODE)
-    record = _record(folder)
-    if record.get("name") == name:
-        try:
-            return load_item(folder), float(record.get("seconds", 0.0)), True
-        except InputFileError:
-            pass  # damaged: made again
+    if not anew and (found := finished(run, key, inputs(), with_fits=with_fits)) is not None:
+        return *found, True
     started = time.perf_counter()
     item = make()
     # As it is kept, so that the page of a second call says the same.
     seconds = round(time.perf_counter() - started, 2)
+    folder = run / FOLDER / key
     save_item(item, folder)
-    write_text(folder / RECORD, json.dumps({"name": name, "seconds": seconds}, indent=1) + "\n")
+    record = {"name": _name(key, inputs(), with_fits), "seconds": seconds}
+    write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
     return item, seconds, False
+
+
+def finished(run: Path, key: str, inputs: Any, *, with_fits: bool) -> tuple[PaperItem, float] | None:
+    """Return an item that lies finished in a run and the seconds that it took; None where there is none, or another.
+
+    Parameters
+    ----------
+    run, key, with_fits
+        As for :func:`finished_or_made`.
+    inputs
+        Plain values that decide it, besides code and versions.
+    """
+    folder = run / FOLDER / key
+    record = _record(folder)
+    if record.get("name") != _name(key, inputs, with_fits):
+        return None
+    try:
+        return load_item(folder), float(record.get("seconds", 0.0))
+    except InputFileError:
+        return None  # damaged: made again
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -73,8 +98,8 @@ def _record(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _name(key: str, inputs: Any, code: Sequence[str]) -> str:
-    parts = [key, inputs, _code(tuple(code)), dict(package_versions())]
+def _name(key: str, inputs: Any, with_fits: bool) -> str:
+    parts = [key, inputs, _code((*CODE, *FIT_CODE) if with_fits else CODE), dict(package_versions())]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
