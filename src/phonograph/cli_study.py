@@ -47,6 +47,11 @@ def _study(options: argparse.Namespace) -> int:
         first = found.winner(target)
         chosen = ", ".join(f"{name} {value}" for name, value in zip(found.axes, first.values, strict=True))
         print(f"{target}: {chosen}; validation MAE {first.mae:.4g} {unit}")  # noqa: T201
+        for verdict in found.verdicts:
+            if verdict.target == target:
+                print(f"{target}: {verdict.words}")  # noqa: T201
+    for warning in found.warnings:
+        print(f"note: {warning}")  # noqa: T201
     points = len(found.cells)
     print(  # noqa: T201
         f"{points} points, {len(found.trials)} networks, {found.core_seconds / 3600.0:.3g} core-hours of training; "

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from phonograph import pipeline
+from phonograph.cli import main
 from phonograph.config_files import read_config
 from phonograph.config_study import StudyConfig
 from phonograph.errors import ConfigurationError, DataError, InputFileError
-from phonograph.execution import dispatch
 from phonograph.execution.seam import Finished
 from phonograph.files.study import load_study_tables
 from phonograph.jobs import open_jobs
 from phonograph.models import GraphConvNet
+from phonograph.steps import fit_jobs
 from phonograph.steps.fits import FitRequest, run_fits
 from phonograph.streams import stream
 from phonograph.testing import cubic_antiperovskite, displaced
@@ -26,34 +27,9 @@ from phonograph.training import FitJob, TrainingSettings, make_split
 from phonograph.types import HyperparameterStudy
 
 
-class Here:
-    """Runs tasks in this process; that workers and kills change nothing is tested in test_study_grid.py."""
-
-    leaves_work = False
-
-    def __init__(self, workers=0, *, say=None):
-        pass
-
-    def clear(self, results):
-        pass
-
-    def places(self, needs):
-        return 1
-
-    def run(self, needs, next_task):
-        while (task := next_task()) is not None:
-            dispatch.run(task.text)
-            yield [Finished(task=task)]
-
-
 @pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch):
-    import torch
-
-    threads = torch.get_num_threads()
-    monkeypatch.setattr("phonograph.jobs.verb.WorkerPool", Here)
-    yield
-    torch.set_num_threads(threads)
+def _in_this_process(here):
+    """That workers and kills change nothing is tested in test_study_grid.py."""
 
 
 AXES = """
@@ -108,7 +84,9 @@ def job_rows(run: Path) -> dict[str, tuple]:
 def without_times(study: HyperparameterStudy) -> list:
     trials = [replace(trial, core_seconds=0.0) for trial in study.trials]
     cells = [replace(cell, core_seconds=0.0) for cell in study.cells]
-    return [repr(item) for item in (trials, cells, study.effects, study.shares, study.finals, study.checks)]
+    return [
+        repr(item) for item in (trials, cells, study.effects, study.shares, study.finals, study.checks, study.verdicts)
+    ]
 
 
 @pytest.mark.slow
@@ -132,7 +110,18 @@ def test_a_study_is_complete_restartable_and_grows(tmp_path):
         "architecture × learning_rate",
         "rest",
     }
-    assert {row.model for row in found.finals} == {"winner", "configured", "mean-predictor"}
+    assert {row.model for row in found.finals} == {"winner", "configured", "mean-predictor", "composition-volume"}
+    assert any("mean-square-displacement is no reference for the winner of toy_eV" in line for line in found.warnings)
+    mean = {(row.seed, row.scope): row.mae for row in found.finals if row.model == "mean-predictor"}
+    for row in found.finals:
+        assert row.skill == pytest.approx(1 - row.mae / mean[row.seed, row.scope], nan_ok=True)
+    (verdict,) = found.verdicts
+    own = [row for row in found.finals if (row.model, row.scope) == ("winner", "all")]
+    other = [row for row in found.finals if (row.model, row.scope) == ("configured", "all")]
+    assert (verdict.seeds, verdict.groups) == (2, 9)
+    assert verdict.reference == "mean-predictor", "cells of one composition and volume: the other is the mean too"
+    assert verdict.skill == pytest.approx(np.mean([row.skill for row in own]))
+    assert verdict.difference == pytest.approx(np.mean([a.mae - b.mae for a, b in zip(own, other, strict=True)]))
     assert {row.unit for row in found.finals} == {"eV"}
     with (tmp_path / "run/study/study.csv").open(encoding="utf-8", newline="") as stream_:
         rows = list(csv.DictReader(stream_))
@@ -140,6 +129,7 @@ def test_a_study_is_complete_restartable_and_grows(tmp_path):
     assert without_times(load_study_tables(tmp_path / "run/study")) == without_times(found)
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
     assert "Study of hyperparameters" in page
+    assert verdict.words in page
     assert page.count("MSE for each") == 2
     before = job_rows(tmp_path / "run")
     again = pipeline.study(config, tmp_path / "run")
@@ -228,6 +218,93 @@ def test_halving_goes_on_where_it_was_and_is_checked(tmp_path):
     again = pipeline.study(config, tmp_path / "half", overrides=overrides)
     assert job_rows(tmp_path / "half") == before
     assert without_times(again) == without_times(half)
+
+
+TWO = "[study]\nseeds = [0, 1]\nfinal_seeds = [0, 1]\n[study.axes]\nlearning_rate = [1e-2, 1e-3]\n"
+
+
+def study_command(config: Path, *more: str) -> int:
+    return main(["study", str(config), "-o", str(config.parent / "run"), *more])
+
+
+def test_what_failed_is_trained_again_only_on_request(tmp_path, capsys, monkeypatch, here):
+    """Every worker dies at first, then none: the same command repeats the failures, --retry-failed does not."""
+    config = write_project(tmp_path, TWO, epochs=2)
+    with monkeypatch.context() as broken:
+        broken.setattr(here, "run", dying)
+        assert study_command(config) == 2
+    told = capsys.readouterr().err
+    assert "no network of the study of toy_eV could be trained: crashed: the worker process died" in told
+    assert "--retry-failed (in Python retry_failed=True) trains again what failed" in told
+    failed = job_rows(tmp_path / "run")
+    assert {row[0] for row in failed.values()} == {"crashed"}
+    assert study_command(config, "-q") == 2
+    assert job_rows(tmp_path / "run") == failed, "without the option nothing is tried"
+    assert study_command(config, "--retry-failed") == 0
+    done = job_rows(tmp_path / "run")
+    assert {row[0] for row in done.values()} == {"done"}
+    assert study_command(config, "--retry-failed", "-q") == 0
+    assert job_rows(tmp_path / "run") == done, "what is done is not trained again"
+
+
+def dying(self, needs, next_task):
+    while (task := next_task()) is not None:
+        yield [Finished(task=task, died="killed")]
+
+
+def test_networks_that_failed_in_a_finished_job_are_told_and_trained_again(tmp_path, capsys, monkeypatch):
+    config = write_project(tmp_path, TWO, epochs=2)
+    whole = fit_jobs.train_jobs
+
+    def partly(graphs, labels, jobs, checkpoint=None, progress=None):
+        found = whole(graphs, labels, jobs, checkpoint, progress)
+        lost = [DataError("no device today") if job.settings.learning_rate == 1e-2 else None for job in jobs]
+        return [one or sound for one, sound in zip(lost, found, strict=True)]
+
+    with monkeypatch.context() as broken:
+        broken.setattr(fit_jobs, "train_jobs", partly)
+        first = pipeline.study(config, tmp_path / "run")
+    assert sum(bool(trial.failure) for trial in first.trials) == 2
+    assert all(row[0] == "done" for row in job_rows(tmp_path / "run").values())
+    assert study_command(config) == 0
+    told = capsys.readouterr()
+    assert "study: 2 of 4 networks could not be trained; --retry-failed" in told.err
+    assert "the first: no device today" in told.out
+    assert study_command(config, "--retry-failed") == 0
+    told = capsys.readouterr()
+    assert "jobs done, none failed" in told.err
+    assert "could not be trained" not in told.out + told.err
+    fresh = pipeline.study(config, tmp_path / "fresh")
+    again = pipeline.study(config, tmp_path / "run")
+    assert without_times(again) == without_times(fresh)
+
+
+def test_a_target_without_a_sound_network_says_why(tmp_path):
+    config = write_project(tmp_path, TWO, values=[1.0] * 60)
+    with pytest.raises(DataError, match=r"no network of the study of toy_eV could be trained: .*toy_eV is 1 for all"):
+        pipeline.study(config, tmp_path / "run")
+    halving = ["study.strategy='halving'", "study.halving.first_epochs=1", "study.halving.eta=2"]
+    with pytest.raises(DataError, match=r"no network of the study of toy_eV could be trained: .*toy_eV is 1 for all"):
+        pipeline.study(config, tmp_path / "halving", overrides=halving)
+
+
+def test_a_winner_that_loses_is_told_to_have_won_nothing(tmp_path, capsys):
+    """Labels without any relation to the crystals: nothing can be won."""
+    noise = stream(3, "noise").normal(size=60)
+    config = write_project(tmp_path, TWO, values=list(noise))
+    rate = "training.settings.learning_rate=0.1"
+    assert study_command(config, "-q", "--set", rate) == 0
+    told = capsys.readouterr().out
+    (verdict,) = load_study_tables(tmp_path / "run/study").verdicts
+    assert verdict.skill < verdict.skill_high
+    assert "it has won nothing." in verdict.words or "it cannot be claimed to beat that" in verdict.words
+    assert f"toy_eV: {verdict.words}" in told.splitlines()
+    assert study_command(config, "-q", "--set", "study.final_seeds=[0]", "--set", rate) == 0
+    (single,) = load_study_tables(tmp_path / "run/study").verdicts
+    assert math.isnan(single.skill_low)
+    assert math.isnan(single.difference_low)
+    assert " beats " not in single.words
+    assert "no difference can be claimed from one seed" in single.words or "as configured" not in single.words
 
 
 def test_a_fit_goes_on_bit_for_bit_in_another_job(tmp_path, graphs, labels, split):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from phonograph.errors import InputFileError
 from phonograph.evaluation.effects import main_effects, variance_shares
+from phonograph.files.study import load_study_tables, save_study_tables
 from phonograph.report import ReportMaterial
 from phonograph.report.page import render_report
 from phonograph.report.sections.study import study_lead, study_parts
@@ -20,6 +24,7 @@ from phonograph.types import (
     StudyCheck,
     StudyFinal,
     StudyTrial,
+    StudyVerdict,
 )
 
 AXES = {"architecture": ("1", "5"), "learning_rate": ("0.01", "0.001", "1e-05")}
@@ -76,6 +81,26 @@ def final(model: str, seed: int, mae: float) -> StudyFinal:
         rmse=mae,
         r2=0.4,
         pearson_r2=0.5,
+        skill=1 - mae / 0.07,
+    )
+
+
+WORDS = "On the test part the winner errs by 35.0 meV (2 seeds) and beats the mean of the training labels."
+
+
+def verdict() -> StudyVerdict:
+    numbers = {name: 0.5 for name in ("skill", "skill_low", "skill_high")}
+    numbers |= {name: math.nan for name in ("difference", "difference_low", "difference_high")}
+    return StudyVerdict(
+        target="band_gap_eV",
+        unit="eV",
+        reference="mean-predictor",
+        seeds=2,
+        groups=40,
+        mae=0.035,
+        reference_mae=0.07,
+        words=WORDS,
+        **numbers,
     )
 
 
@@ -108,14 +133,21 @@ def study() -> HyperparameterStudy:
                 ("mean-predictor", 1, 0.07),
             ]
         ),
+        verdicts=(verdict(),),
         checks=(StudyCheck(target="band_gap_eV", points=16, spearman=0.83, regret=0.02, better=1),),
+        wall_seconds=60.0,
         core_seconds=7200.0,
     )
 
 
 def test_the_lead_names_the_winner_and_what_matters(study):
     words = study_lead(study)
-    assert "the band gap is learned best with architecture 5 and learning rate 0.001: validation MAE 30.0 meV" in words
+    assert (
+        "the band gap the lowest validation error is that with architecture 5 and learning rate 0.001: MAE 30.0 meV"
+        in words
+    )
+    assert f". {WORDS} " in words
+    assert "best" not in words, "the lowest error of a grid may be a poor one"
     assert "the learning rate explains 99 % of the variance after 20 epochs, the first rung." in words
 
 
@@ -139,6 +171,41 @@ def test_the_test_of_the_winner_shows_its_skill(study):
     assert row is not None
     assert "0.500" in row.group(), "1 − 35/70"
     assert "35 ± 7" in row.group()
+
+
+def test_words_about_the_test_are_those_of_its_table(study):
+    def words(finals):
+        return "".join(str(part) for part in study_parts(replace(study, finals=finals)))
+
+    both = words((*study.finals, final("configured", 0, 0.05), final("configured", 1, 0.05)))
+    assert "of the networks the winner and the network as configured alone were tested" in both
+    assert "The winner and the configured network, trained again with 2 seeds" in both
+    assert "standard deviation over seeds; skill" in both
+    one = words((final("winner", 0, 0.03), final("mean-predictor", 0, 0.07)))
+    assert "of the networks the winner alone was tested" in one
+    assert "The winner, trained again with 1 seed and judged on the outer test part" in one
+    assert "seen, beside models that know nothing of where atoms went; skill" in one
+    assert "nothing was tested, as there are no final seeds" in words(())
+
+
+def test_tables_are_read_back_also_those_before_verdicts(study, tmp_path):
+    save_study_tables(study, tmp_path)
+    found = load_study_tables(tmp_path)
+    assert repr(found.finals) == repr(study.finals)
+    assert repr(found.verdicts) == repr(study.verdicts)
+    plain = json.loads((tmp_path / "study.json").read_text())
+    assert plain["verdicts"][0]["words"] == WORDS
+    plain["verdicts"][0]["seeds"] = "two"
+    (tmp_path / "study.json").write_text(json.dumps(plain))
+    with pytest.raises(InputFileError, match=r"study.json: a verdict is damaged .*; run phonograph study again"):
+        load_study_tables(tmp_path)
+    del plain["verdicts"]
+    (tmp_path / "study.json").write_text(json.dumps({**plain, "schema": "phonograph.hyperparameters/1"}))
+    rows = [line.split(",") for line in (tmp_path / "final.csv").read_text().splitlines()]
+    (tmp_path / "final.csv").write_text("".join(",".join(row[:-1]) + "\n" for row in rows))
+    old = load_study_tables(tmp_path)
+    assert old.verdicts == ()
+    assert repr([replace(row, skill=math.nan) for row in study.finals]) == repr(list(old.finals))
 
 
 def test_the_page_holds_the_study_and_escapes_it(study):

@@ -117,6 +117,21 @@ def corrected_t(values: ArrayLike, ratio: float, *, level: float = LEVEL) -> Cor
     )
 
 
+def wider(over_samples: Interval, over_seeds: Interval) -> Interval:
+    """Return the interval that decides where all seeds share one test part: the wider of the two.
+
+    Each holds still what the other varies.  Unknown where that over samples is, known or not how seeds differ.
+
+    Parameters
+    ----------
+    over_samples
+        Over groups of test samples, the networks as they are.
+    over_seeds
+        Over networks, the samples as they are: :func:`corrected_t` with a ratio of 0.
+    """
+    return over_seeds if over_seeds.known and over_seeds.half > over_samples.half else over_samples
+
+
 def holm(p_values: ArrayLike) -> FloatArray:
     """Return p after Holm's step-down correction, in the order given; NaN stays NaN and does not count.
 

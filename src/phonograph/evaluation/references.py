@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from phonograph.evaluation.descriptors import (
     mean_square_displacement,
     soap,
 )
-from phonograph.types import REFERENCES, Configurations, Fitted, FloatArray, IntArray, Labels, Split
+from phonograph.types import REFERENCES, Configurations, FloatArray, IntArray, Labels, Split
 
 RIDGES = tuple(10.0**power for power in range(-8, 2))
 """Penalties of the linear references, in units of the variance of the scaled columns."""
@@ -32,6 +33,31 @@ SHARPNESSES = tuple(2.0**power for power in range(-10, 4))
 
 Model = tuple[Mapping[str, float], FloatArray]
 """Chosen hyper-parameters, and the prediction for all samples."""
+
+
+class Compared(Protocol):
+    """What a reference has to know of the network that it is compared with, as :class:`~phonograph.types.Fitted` is."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def target(self) -> str: ...  # noqa: D102
+
+    @property
+    def unit(self) -> str: ...  # noqa: D102
+
+    @property
+    def trained_on(self) -> str: ...  # noqa: D102
+
+    @property
+    def train_range(self) -> tuple[float, float]: ...  # noqa: D102
+
+    @property
+    def split(self) -> Split: ...  # noqa: D102
+
+    @property
+    def seed(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,7 +110,7 @@ def describe(
 
 def fit_references(
     names: Sequence[str],
-    fits: Sequence[Fitted],
+    fits: Sequence[Compared],
     sets: Sequence[Configurations],
     labels: Labels,
     settings: Soap | None = None,
@@ -126,7 +152,7 @@ def fit_references(
     return tuple(found), tuple(dict.fromkeys(warnings))
 
 
-def fit_reference(name: str, numbers: Descriptors, fitted: Fitted, labels: Labels) -> FittedReference:
+def fit_reference(name: str, numbers: Descriptors, fitted: Compared, labels: Labels) -> FittedReference:
     """Fit one reference on the training part of a network's split.
 
     Parameters
@@ -169,7 +195,7 @@ def fit_reference(name: str, numbers: Descriptors, fitted: Fitted, labels: Label
 
 
 def _labelled(
-    ids: Sequence[str], place: Mapping[str, int], fitted: Fitted, labels: Labels
+    ids: Sequence[str], place: Mapping[str, int], fitted: Compared, labels: Labels
 ) -> tuple[IntArray, FloatArray]:
     missing = [sample for sample in ids if sample not in place]
     if missing:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,9 +27,13 @@ from phonograph.types import (
     StudyFinal,
     StudyShare,
     StudyTrial,
+    StudyVerdict,
 )
 
-SCHEMA = "phonograph.hyperparameters/1"
+SCHEMA = "phonograph.hyperparameters/2"
+FIRST_SCHEMA = "phonograph.hyperparameters/1"
+"""Before finals had a skill and there were verdicts; read without them."""
+
 SIDECAR = "study.json"
 RANKED, TRIALS = "study.csv", "trials.csv"
 _PLAIN: Mapping[str, tuple[str, type[Any]]] = {
@@ -37,6 +42,7 @@ _PLAIN: Mapping[str, tuple[str, type[Any]]] = {
     "finals": ("final.csv", StudyFinal),
     "checks": ("check.csv", StudyCheck),
 }
+_BEFORE_SKILLS = tuple(item.name for item in fields(StudyFinal) if item.name != "skill")
 Row = TypeVar("Row")
 
 
@@ -65,6 +71,7 @@ def save_study_tables(study: HyperparameterStudy, folder: str | os.PathLike[str]
         collection=study.collection,
         wall_seconds=study.wall_seconds,
         core_seconds=study.core_seconds,
+        verdicts=[asdict(line) for line in study.verdicts],
     )
 
 
@@ -72,7 +79,8 @@ def load_study_tables(folder: str | os.PathLike[str]) -> HyperparameterStudy:
     """Read what :func:`save_study_tables` wrote; raises :class:`InputFileError` naming file and line."""
     place = Path(folder)
     path = place / SIDECAR
-    document = read_sidecar(path, SCHEMA)
+    document = read_sidecar(path, SCHEMA, FIRST_SCHEMA)
+    old = document["schema"] == FIRST_SCHEMA
     axes = {str(name): tuple(str(level) for level in levels) for name, levels in entry(document, "axes", list, path)}
     return HyperparameterStudy(
         axes=axes,
@@ -85,8 +93,24 @@ def load_study_tables(folder: str | os.PathLike[str]) -> HyperparameterStudy:
         trials=_read(place / TRIALS, StudyTrial, list(axes)),
         warnings=document["warnings"],
         origin=document["origin"],
-        **{name: read_rows(place / file, cls) for name, (file, cls) in _PLAIN.items()},
+        verdicts=() if old else tuple(_verdict(line, path) for line in entry(document, "verdicts", list, path)),
+        **{
+            name: read_rows(place / file, cls, _BEFORE_SKILLS if old and cls is StudyFinal else ())
+            for name, (file, cls) in _PLAIN.items()
+        },
     )
+
+
+def _verdict(line: Any, source: Path) -> StudyVerdict:
+    """Return one verdict; undefined numbers are null in JSON."""
+    types = typing.get_type_hints(StudyVerdict)
+    try:
+        plain: dict[str, Any] = {
+            name: math.nan if kind is float and line[name] is None else kind(line[name]) for name, kind in types.items()
+        }
+        return StudyVerdict(**plain)
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputFileError(f"{source}: a verdict is damaged ({error}); run phonograph study again") from error
 
 
 def _columns(cls: type[Any], axes: Sequence[str]) -> tuple[list[str], dict[str, type]]:

@@ -49,7 +49,9 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any], con
     config = context.config
     crystal = read_structure(config.path(config.crystal.file)) if config.crystal.file else None
     curve = learning_curve_of(context)
+    study = study_of(context)
     told = [("learning curves", sentence) for sentence in curve.warnings] if curve is not None else []
+    told += [("study", sentence) for sentence in study.warnings] if study is not None else []
     return ReportMaterial(
         title=config.title,
         crystal=crystal,
@@ -57,7 +59,7 @@ def _material(context: Context, result: RunResult, manifest: dict[str, Any], con
         sets=result.sets,
         certificates=result.certificates,
         labels=result.labels,
-        hyperparameters=study_of(context),
+        hyperparameters=study,
         fits=result.fits,
         evaluation=result.evaluation,
         explanations=(result.explanation,) if result.explanation else (),

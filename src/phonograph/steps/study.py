@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +25,11 @@ from phonograph.execution.cluster import ParslExecutor
 from phonograph.files.shelf import graphs_hash
 from phonograph.files.study import SIDECAR, load_study_tables, save_study_tables
 from phonograph.steps.context import Context, RunResult
-from phonograph.steps.fits import FitOutcome, FitRequest, run_fits
+from phonograph.steps.fits import RETRY, FitOutcome, FitRequest, failed_networks, run_fits
 from phonograph.steps.leakage import audit_splits
 from phonograph.steps.networks import splits
-from phonograph.steps.study_tables import cells_of, finals_of, trial_of
+from phonograph.steps.study_finals import tested
+from phonograph.steps.study_tables import cells_of, trial_of
 from phonograph.tables import to_table
 from phonograph.training import FitJob
 from phonograph.training.grid import GridPoint, grid, point, text_of
@@ -43,14 +44,12 @@ from phonograph.types import (
     Split,
     StudyCheck,
     StudyEffect,
-    StudyFinal,
     StudyShare,
     StudyTrial,
 )
 
 FOLDER = "study"
 TABLE = "jobs.sqlite"
-TEST = "test"
 
 
 @dataclass(eq=False)
@@ -100,7 +99,8 @@ class Bench:
         training = self.context.config.training
         plain = [to_table(training.model), to_table(training.settings), list(training.fractions), self.outer.seed]
         digest = hashlib.sha256(json.dumps([plain, graphs_hash(self.chosen_from[0])]).encode()).hexdigest()
-        return f"a {self.settings.strategy} study of {self.collection} (data and settings {digest[:12]})"
+        article = "an" if self.settings.strategy == "optuna" else "a"
+        return f"{article} {self.settings.strategy} study of {self.collection} (data and settings {digest[:12]})"
 
     def points(self) -> tuple[GridPoint, ...]:
         """Return the grid."""
@@ -161,6 +161,13 @@ class Bench:
             ]
         return outcomes
 
+    def need_a_network(self) -> None:
+        """Raise :class:`DataError` with the first reason for a target of which no network could be trained."""
+        for target in self.targets:
+            why = [trial.failure for trial in self.trials if trial.target == target]
+            if why and all(why):
+                raise DataError(f"no network of the study of {target} could be trained: {why[0]}; {RETRY}")
+
     def run(self, graphs: GraphSet, labels: Labels, requests: Sequence[FitRequest]) -> tuple[FitOutcome, ...]:
         """Run fits in the study's table."""
         executor = self.settings.executor
@@ -181,8 +188,7 @@ class Bench:
         for one in outcomes:
             self.counted[one.folder, one.place] = one.core_seconds
             self.warnings |= dict.fromkeys(one.warnings)
-            if one.failure:
-                self.failures[one.folder, one.place] = one.failure
+            self.failures[one.folder, one.place] = one.failure
         return outcomes
 
 
@@ -199,6 +205,7 @@ def study_step(context: Context, result: RunResult) -> HyperparameterStudy:
         from phonograph.steps.study_search import search
 
         axes |= search(bench)
+        bench.need_a_network()
     else:
         checks = _halving(bench) if bench.settings.strategy == "halving" else _full(bench)
         for target in bench.targets:
@@ -222,13 +229,15 @@ def study_step(context: Context, result: RunResult) -> HyperparameterStudy:
         shares=tuple(shares),
         checks=checks,
     )
-    finals = _finals(bench, study)
+    finals, verdicts = tested(bench, study, result.sets)
+    told = failed_networks(list(bench.failures.values()))
     study = replace(
         study,
         finals=finals,
+        verdicts=verdicts,
         wall_seconds=time.perf_counter() - started,
         core_seconds=sum(bench.counted.values()),
-        warnings=(*bench.warnings, *_failures(bench)),
+        warnings=(*bench.warnings, *([told] if told else ())),
         origin=_origin(bench),
     )
     save_study_tables(study, bench.folder)
@@ -308,6 +317,7 @@ def _full(bench: Bench) -> tuple[StudyCheck, ...]:
     epochs = bench.context.config.training.settings.epochs
     points, seeds = bench.points(), bench.settings.seeds
     bench.train([(t, chosen, seed, epochs, None) for t in bench.targets for chosen in points for seed in seeds])
+    bench.need_a_network()
     return ()
 
 
@@ -326,6 +336,7 @@ def _halving(bench: Bench) -> tuple[StudyCheck, ...]:
         places = [(target, at, seed) for target in bench.targets for at in alive[target] for seed in seeds]
         wanted = [(t, points[at], seed, epochs, latest.get((t, at, seed))) for t, at, seed in places]
         outcomes = bench.train(wanted, rung=rung, more=True)
+        bench.need_a_network()
         latest |= dict(zip(places, outcomes, strict=True))
         for target in bench.targets:
             errors = [_error([latest[target, at, seed] for seed in seeds]) for at in alive[target]]
@@ -372,52 +383,6 @@ def _as_array(bench: Bench, target: str, axes: Mapping[str, Sequence[str]]) -> t
     by_place = {(t.seed, t.values): t.mae for t in bench.trials if t.target == target and t.rung == 0}
     errors = np.array([by_place[seed, one.texts] for seed in bench.settings.seeds for one in bench.points()])
     return response(errors.reshape(len(bench.settings.seeds), *(len(levels) for levels in axes.values())))
-
-
-def _finals(bench: Bench, study: HyperparameterStudy) -> tuple[StudyFinal, ...]:
-    """Train the winner, and the configured network beside it, again and judge both on the outer test part."""
-    seeds = bench.settings.final_seeds
-    if not seeds:
-        return ()
-    by_text = {trial.values: trial for trial in study.trials}
-    epochs = bench.context.config.training.settings.epochs
-    wanted: list[tuple[str, str, int]] = []
-    requests = []
-    for target in bench.targets:
-        winner = study.winner(target)
-        assert winner.values in by_text
-        own = _point_of(bench, study, winner.values)
-        for name, chosen in (("winner", own), ("configured", bench.point({}))):
-            for seed in seeds:
-                wanted.append((target, name, seed))
-                requests.append(
-                    FitRequest(
-                        job=bench.job(target, chosen, seed, epochs),
-                        tests={TEST: bench.outer.test},
-                        keep=name == "winner",
-                        group=f"{target} {name}",
-                    )
-                )
-    outcomes = bench.run(bench.graphs, bench.labels, requests)
-    return tuple(
-        row
-        for (target, name, seed), outcome in zip(wanted, outcomes, strict=True)
-        for row in finals_of(target, bench.unit(target), name, seed, outcome, TEST)
-    )
-
-
-def _point_of(bench: Bench, study: HyperparameterStudy, texts: tuple[str, ...]) -> GridPoint:
-    if study.strategy != "optuna":
-        return next(one for one in bench.points() if one.texts == texts)
-    from phonograph.steps.study_search import point_of
-
-    return point_of(bench, dict(zip(study.axes, texts, strict=True)))
-
-
-def _failures(bench: Bench) -> Iterator[str]:
-    if bench.failures:
-        first = next(iter(bench.failures.values()))
-        yield f"{len(bench.failures)} of {len(bench.counted)} networks could not be trained; the first: {first}"
 
 
 def _origin(bench: Bench) -> Origin:

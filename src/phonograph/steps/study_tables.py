@@ -8,15 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from phonograph.evaluation.metrics import (
-    coefficient_of_determination,
-    mean_absolute_error,
-    root_mean_squared_error,
-    squared_pearson,
-)
-from phonograph.evaluation.scoring import MEAN_PREDICTOR
+from phonograph.evaluation.scoring import score, trivial
 from phonograph.steps.fits import FitOutcome, FitScore
-from phonograph.types import StudyCell, StudyFinal, StudyTrial
+from phonograph.types import FloatArray, Predictions, StudyCell, StudyFinal, StudyTrial
 
 _METRICS = ("mae", "rmse", "r2", "pearson_r2")
 _NONE = FitScore(tested_on="", scope="", n=0, mae=math.nan, rmse=math.nan, r2=math.nan, pearson_r2=math.nan)
@@ -81,52 +75,37 @@ def _cell(unit: str, members: Sequence[StudyTrial]) -> StudyCell:
     )
 
 
-def finals_of(target: str, unit: str, model: str, seed: int, outcome: FitOutcome, test: str) -> list[StudyFinal]:
-    """Return the rows of one refitted network, and with the winner those of the trivial model beside it."""
-    if outcome.failure:
-        return [
-            StudyFinal(
-                target=target,
-                unit=unit,
-                model=model,
-                seed=seed,
-                scope="all",
-                n=0,
-                mae=math.nan,
-                rmse=math.nan,
-                r2=math.nan,
-                pearson_r2=math.nan,
-                failure=outcome.failure,
-            )
-        ]
-    rows = [
+def failed_final(target: str, unit: str, model: str, seed: int, failure: str) -> StudyFinal:
+    """Return the row of a network that could not be trained again."""
+    undefined = dict.fromkeys(_METRICS, math.nan)
+    return StudyFinal(target=target, unit=unit, model=model, seed=seed, scope="all", n=0, failure=failure, **undefined)
+
+
+def finals_of(outcome: FitOutcome, found: Predictions, others: Mapping[str, FloatArray]) -> list[StudyFinal]:
+    """Return the rows of one refitted network, and of the references that predict the same samples, with skills.
+
+    Parameters
+    ----------
+    outcome
+        What came of the network.
+    found
+        Its predictions; their ``model`` is the one of the rows.
+    others
+        Reference → its predictions.
+    """
+    naive = {line.scope: line.mae for line in score(trivial(found, outcome.training_mean), outcome.train_range)}
+    models = (found, *(replace(found, model=name, prediction=values) for name, values in others.items()))
+    return [
         StudyFinal(
-            target=target,
-            unit=unit,
-            model=model,
-            seed=seed,
-            scope=score.scope,
-            n=score.n,
-            **{name: getattr(score, name) for name in _METRICS},
+            target=found.target,
+            unit=found.unit,
+            model=line.model,
+            seed=found.seed,
+            scope=line.scope,
+            n=line.n,
+            skill=1.0 - line.mae / naive[line.scope] if naive[line.scope] > 0 else math.nan,
+            **{name: getattr(line, name) for name in _METRICS},
         )
-        for score in outcome.scores
-        if score.tested_on == test
+        for one in models
+        for line in score(one, outcome.train_range)
     ]
-    if model == "winner":
-        _, truth, _ = outcome.predictions(test)
-        mean = np.full(len(truth), outcome.training_mean)
-        rows.append(
-            StudyFinal(
-                target=target,
-                unit=unit,
-                model=MEAN_PREDICTOR,
-                seed=seed,
-                scope="all",
-                n=len(truth),
-                mae=mean_absolute_error(truth, mean),
-                rmse=root_mean_squared_error(truth, mean),
-                r2=coefficient_of_determination(truth, mean),
-                pearson_r2=squared_pearson(truth, mean),
-            )
-        )
-    return rows

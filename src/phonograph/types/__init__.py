@@ -78,6 +78,7 @@ from phonograph.types.study import (
     StudyFinal,
     StudyShare,
     StudyTrial,
+    StudyVerdict,
 )
 from phonograph.types.trajectories import Trajectory, join_trajectories
 from phonograph.types.trajectory_match import displacements, first_frame, matched, require_time_step
@@ -157,6 +158,7 @@ __all__ = [
     "StudyRow",
     "StudyShare",
     "StudyTrial",
+    "StudyVerdict",
     "TargetScaling",
     "ThermalCurve",
     "ThermalPoint",

@@ -113,7 +113,9 @@ class StudyShare:
 class StudyFinal:
     """One refitted network on the outer test part, which no choice has seen.
 
-    ``model`` is ``winner``, ``configured`` (the settings of the configuration, untuned) or ``mean-predictor``.
+    ``model`` is ``winner``, ``configured`` (the settings of the configuration, untuned) or one of the trivial
+    references (:data:`phonograph.types.TRIVIAL_REFERENCES`), fitted on the training part of the winner of this seed.
+    ``skill`` = 1 − MAE/MAE of the mean predictor; NaN where undefined.
     """
 
     target: str
@@ -127,6 +129,46 @@ class StudyFinal:
     r2: float
     pearson_r2: float
     failure: str = ""
+    skill: float = math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyVerdict:
+    """What the winner of one target is worth on the outer test part.
+
+    All final seeds share that part, so every interval is the wider of the one over groups of its samples, the networks
+    as they are, and the one over seeds, the samples as they are; NaN where unknown.
+
+    Attributes
+    ----------
+    reference
+        The trivial reference with the lowest error.
+    seeds, groups
+        Networks of the winner that were tested, and groups of test samples.
+    mae, reference_mae
+        Mean over seeds, in ``unit``.
+    skill, skill_low, skill_high
+        1 − MAE/MAE of the best trivial reference of the seed, mean over seeds, and its 95 % interval.
+    difference, difference_low, difference_high
+        MAE of the winner less that of the configured network, paired by seed and sample, and its 95 % interval.
+    words
+        The verdict.
+    """
+
+    target: str
+    unit: str
+    reference: str
+    seeds: int
+    groups: int
+    mae: float
+    reference_mae: float
+    skill: float
+    skill_low: float
+    skill_high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    words: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +210,8 @@ class HyperparameterStudy:
         All networks, and the points ranked per target.
     effects, shares
         Of a full grid (of its first rung, where there are several).
-    finals, checks
-        The winners on the test part, and the check of successive halving.
+    finals, verdicts, checks
+        The winners on the test part, what they are worth there, and the check of successive halving.
     wall_seconds, core_seconds
         What it took: ``core_seconds`` of training in all runs, ``wall_seconds`` of the last run.
     """
@@ -183,6 +225,7 @@ class HyperparameterStudy:
     effects: tuple[StudyEffect, ...] = ()
     shares: tuple[StudyShare, ...] = ()
     finals: tuple[StudyFinal, ...] = ()
+    verdicts: tuple[StudyVerdict, ...] = ()
     checks: tuple[StudyCheck, ...] = ()
     wall_seconds: float = math.nan
     core_seconds: float = 0.0

@@ -41,7 +41,7 @@ def study_lead(study: HyperparameterStudy) -> str:
         chosen = listed(f"{axis_name(name)} {value}" for name, value in zip(study.axes, first.values, strict=True))
         sentence = (
             f"Of {plural(sum(cell.target == target for cell in study.cells), 'point')} of a {study.strategy} study the "
-            f"{property_name(target)} is learned best with {chosen}: validation MAE "
+            f"{property_name(target)} the lowest validation error is that with {chosen}: MAE "
             f"{number(factor * first.mae)} {shown}"
         )
         shares = [row for row in study.shares if row.target == target and " × " not in row.axis and row.axis != "rest"]
@@ -49,6 +49,7 @@ def study_lead(study: HyperparameterStudy) -> str:
             sentence += f"; the {axis_name(shares[0].axis)} explains {percent(shares[0].share)} of the variance"
             sentence += _after_first_rung(study, study.first_rung(target))
         sentences.append(sentence + ".")
+        sentences += [line.words for line in study.verdicts if line.target == target]
     return " ".join(sentences)
 
 
@@ -75,7 +76,7 @@ def axis_name(name: str) -> str:
 def _cost(study: HyperparameterStudy) -> str:
     words = (
         f"{plural(len(study.trials), 'network')} on {study.collection}, {number(study.core_seconds / 3600.0)} "
-        "core-hours of training. All choices saw training and validation parts only; the winner alone was tested."
+        f"core-hours of training. All choices saw training and validation parts only; {_tested(study)}."
     )
     for check in study.checks:
         words += (
@@ -85,6 +86,14 @@ def _cost(study: HyperparameterStudy) -> str:
             f"regret {percent(check.regret)}, {check.better} of them better than the winner."
         )
     return words
+
+
+def _tested(study: HyperparameterStudy) -> str:
+    models = {row.model for row in study.finals}
+    if not models:
+        return "nothing was tested, as there are no final seeds"
+    beside = " and the network as configured" if "configured" in models else ""
+    return f"of the networks the winner{beside} alone {'were' if beside else 'was'} tested"
 
 
 def _of(study: HyperparameterStudy, target: str, place: int) -> Iterator[Content]:
@@ -295,14 +304,12 @@ def _finals(rows: Sequence[StudyFinal]) -> Markup:
         "Pearson r²",
         "skill",
     ]
-    trivial = [row.mae for row in rows if row.model == "mean-predictor" and row.scope == "all"]
     lines: list[list[Content]] = []
     for model, scope in dict.fromkeys((row.model, row.scope) for row in rows):
         own = [row for row in rows if (row.model, row.scope) == (model, scope) and row.n > 0]
         if not own:
             continue
         mae = [row.mae for row in own]
-        skill = 1.0 - float(np.mean(mae)) / float(np.mean(trivial)) if trivial and scope == "all" else math.nan
         lines.append(
             [
                 sentence_case(model.replace("-", " ")),
@@ -313,14 +320,22 @@ def _finals(rows: Sequence[StudyFinal]) -> Markup:
                 _spread([factor * row.rmse for row in own]),
                 _spread([row.r2 for row in own]),
                 _spread([row.pearson_r2 for row in own]),
-                fixed(skill, 3),
+                fixed(float(np.mean([row.skill for row in own])), 3),
             ]
         )
-    note = (
-        "The winner and the configured network, trained again with several seeds and judged on the outer test part, "
-        "which no choice has seen; mean ± standard deviation over seeds; skill = 1 − MAE/MAE of the mean predictor."
+    return _noted(table(head, lines, words=2), _finals_note(rows))
+
+
+def _finals_note(rows: Sequence[StudyFinal]) -> str:
+    seeds = len({row.seed for row in rows})
+    models = {row.model for row in rows}
+    trained = "The winner and the configured network" if "configured" in models else "The winner"
+    beside = ", beside models that know nothing of where atoms went" if models - {"winner", "configured"} else ""
+    return (
+        f"{trained}, trained again with {plural(seeds, 'seed')} and judged on the outer test part, which no choice has "
+        f"seen{beside}{'; mean ± standard deviation over seeds' if seeds > 1 else ''}; skill = 1 − MAE/MAE of the mean "
+        "predictor."
     )
-    return _noted(table(head, lines, words=2), note)
 
 
 def _spread(values: Sequence[float]) -> str:

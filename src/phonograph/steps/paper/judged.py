@@ -10,6 +10,7 @@ import numpy as np
 
 from phonograph.evaluation import corrected_t, overlap_ratio
 from phonograph.evaluation.bootstrap import METRICS, Statistic, bca, metric_sums, metrics_of
+from phonograph.evaluation.comparison import wider
 from phonograph.steps.paper.published import TARGETS
 from phonograph.types import CurvePredictions, CurveRow, FloatArray
 from phonograph.types.curves import LEVEL, Interval
@@ -111,7 +112,7 @@ class Judged:
         if not shared:
             return over_seeds
         over_samples = bca(sums, lambda totals: _mean(each_seed(totals)), level=level)
-        return tuple(map(_wider, over_samples, over_seeds))
+        return tuple(map(wider, over_samples, over_seeds))
 
     def _shared(self, places: Sequence[tuple[str, str]], seeds: Sequence[int]) -> bool:
         found = [{frozenset(item.sample_ids) for item in self.pairs(*place) if item.seed in seeds} for place in places]
@@ -135,11 +136,6 @@ class Judged:
 def _mean(values: FloatArray) -> FloatArray:
     """Return means over networks, shape (…, networks, m) → (…, m)."""
     return np.asarray(values.mean(axis=-2))
-
-
-def _wider(over_samples: Interval, over_seeds: Interval) -> Interval:
-    """Return the wider interval; unknown where that over samples is, known or not how seeds differ."""
-    return over_seeds if over_seeds.known and over_seeds.half > over_samples.half else over_samples
 
 
 def at_most_one(metric: str, found: Interval) -> Interval:
