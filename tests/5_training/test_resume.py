@@ -241,3 +241,13 @@ def test_a_killed_writer_leaves_a_checkpoint(tmp_path):
             child.send_signal(signal.SIGCONT)
         child.kill()
     assert not isinstance(read_checkpoint(path, "k"), str)
+
+
+@pytest.mark.parametrize("stopped", [1, 7])
+def test_one_batch_that_holds_all_is_resumed_with_the_same_bits(graphs, labels, split, tmp_path, stopped):
+    """That batch is made once, so its order must not depend on the epoch in which a process began."""
+    settings = replace(SETTINGS, batch_size=len(split.train))
+    whole = train(graphs, labels, split, settings=settings)
+    checkpoint = tmp_path / "toy.checkpoint"
+    train(graphs, labels, split, checkpoint, replace(settings, epochs=stopped))
+    assert same(train(graphs, labels, split, checkpoint, settings), whole)

@@ -34,7 +34,15 @@ RETRY = "--retry-failed (in Python retry_failed=True) trains again what failed"
 """What to do about failures of networks, told wherever they are."""
 
 _MEMORY_GB = 1.5
-_CODE = ("training", "models", "types", "streams.py", "steps/fit_jobs.py", "evaluation/metrics.py")
+_CODE = (
+    "training",
+    "models",
+    "types",
+    "streams.py",
+    "steps/fit_jobs.py",
+    "evaluation/metrics.py",
+    "evaluation/scoring.py",
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,13 +173,19 @@ def run_fits(
         ``retry_failed`` a job is done again also where only some of its fits failed.
     """
     shelf = shelf_of(table)
-    common = {"graphs": shelf.put_graphs(graphs), "labels": shelf.put_labels(_only(labels, requests))}
+    packed = shelf.put_graphs(graphs)
+    columns = _columns(labels, requests, shelf)
     units = sorted(_units(requests), key=lambda unit: -_cost(requests, unit))
     plain = [_plain(request, shelf) for request in requests]
     jobs = [
         Job(
             kind=KIND,
-            parameters={**common, "versions": _versions(), "members": [plain[place] for place in unit]},
+            parameters={
+                "graphs": packed,
+                "labels": columns(unit),
+                "versions": _versions(),
+                "members": [plain[place] for place in unit],
+            },
             memory_GB=_MEMORY_GB,
             work=_cost(requests, unit),
         )
@@ -186,7 +200,7 @@ def run_fits(
         retry_failed=retry_failed,
         purpose=purpose,
         what=what,
-        sound=_has_its_predictions,
+        sound=_has_its_files,
         holds_failures=lambda one: bool(_failures_in(one)),
         progress=progress,
         say=say,
@@ -233,9 +247,10 @@ def _failures_in(found: JobResult) -> list[str]:
     return [member["failure"] for member in found.result["members"] if member["failure"]]
 
 
-def _has_its_predictions(result: JobResult) -> bool:
-    path = result.folder / PREDICTIONS
-    return path.is_file() and sha256_of(path) == result.result[PREDICTIONS]
+def _has_its_files(result: JobResult) -> bool:
+    """Say whether predictions and kept bundles are as the worker left them."""
+    files = {PREDICTIONS: result.result[PREDICTIONS], **result.result["bundles"]}
+    return all((path := result.folder / name).is_file() and sha256_of(path) == sha for name, sha in files.items())
 
 
 def _units(requests: Sequence[FitRequest]) -> list[list[int]]:
@@ -259,14 +274,19 @@ def shelf_of(table: Path) -> Shelf:
     return Shelf(place.with_name(place.name + ".inputs"))
 
 
-def _only(labels: Labels, requests: Sequence[FitRequest]) -> Labels:
-    """Return the columns that the requests learn: more would make other jobs of the same fits."""
-    wanted = {name for request in requests for name in (request.job.target, *getattr(request.job, "heads", ()))}
-    if missing := sorted(wanted - {column.name for column in labels.columns}):
-        have = ", ".join(column.name for column in labels.columns) or "none"
-        raise DataError(f"target {missing[0]!r} has no labels; the labels are {have}")
-    columns = sorted((column for column in labels.columns if column.name in wanted), key=lambda column: column.name)
-    return dataclasses.replace(labels, columns=tuple(columns), warnings=())
+def _columns(labels: Labels, requests: Sequence[FitRequest], shelf: Shelf) -> Callable[[Sequence[int]], str]:
+    """Return what packs the columns that a unit learns: more would make other jobs of the same fits."""
+    learned = [{request.job.target, *getattr(request.job, "heads", ())} for request in requests]
+    known = {column.name: column for column in labels.columns}
+    if missing := sorted(set().union(*learned) - known.keys()):
+        raise DataError(f"target {missing[0]!r} has no labels; the labels are {', '.join(known) or 'none'}")
+
+    @cache
+    def packed(names: tuple[str, ...]) -> str:
+        columns = tuple(known[name] for name in names)
+        return shelf.put_labels(dataclasses.replace(labels, columns=columns, warnings=()))
+
+    return lambda unit: packed(tuple(sorted(set().union(*(learned[place] for place in unit)))))
 
 
 def _cost(requests: Sequence[FitRequest], unit: Sequence[int]) -> float:
