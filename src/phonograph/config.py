@@ -18,7 +18,7 @@ from phonograph.evaluation import Soap
 from phonograph.evaluation.settings import LearningCurveSettings
 from phonograph.explanation import GNNExplainerSettings
 from phonograph.models import GraphConvNet
-from phonograph.options import check_options, option
+from phonograph.options import check_different, check_options, option
 from phonograph.phonons import Relaxation
 from phonograph.sampling import (
     DebyeSampler,
@@ -183,7 +183,9 @@ class TrainingConfig:
         default_factory=dict,
         metadata={"help": "Name → sets trained on together; empty: each set alone, and 'combined' of all."},
     )
-    seeds: tuple[int, ...] = option((0, 1, 2), "Each seed draws its own split, initial weights and shuffling.")
+    seeds: tuple[int, ...] = option(
+        (0, 1, 2), "Each seed draws its own split, initial weights and shuffling.", seed=True
+    )
     fractions: tuple[float, ...] = option((0.70, 0.15, 0.15), "Train, validation and test share; groups stay together.")
     mode: str = option(
         "default",
@@ -208,8 +210,7 @@ class TrainingConfig:
             )
         if not self.seeds or not self.targets:
             raise ConfigurationError("training.seeds and training.targets must each name at least one entry; got none")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ConfigurationError(f"training.seeds must differ from each other; got {list(self.seeds)}")
+        check_different(self, "training", "targets", "seeds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,8 +231,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "evaluation")
-        if len(set(self.references)) != len(self.references):
-            raise ConfigurationError(f"evaluation.references must differ; got {list(self.references)}")
+        check_different(self, "evaluation", "references")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +289,7 @@ class Config:
     """A whole run.  ``folder`` is where relative paths start (the folder of the TOML file)."""
 
     title: str = option("Phonograph run", "Title of the report.")
-    seed: int = option(0, "Root seed; every random stream of the run derives from it.", minimum=0)
+    seed: int = option(0, "Root seed; every random stream of the run derives from it.", seed=True)
     workers: int = option(
         0, "Worker processes; 0: one per core; of labels as many as cores and free memory allow.", minimum=0
     )

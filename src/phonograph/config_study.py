@@ -8,7 +8,7 @@ from typing import Any
 
 from phonograph.errors import ConfigurationError
 from phonograph.execution.cluster_settings import ClusterSettings
-from phonograph.options import check_options, option
+from phonograph.options import check_different, check_options, option
 from phonograph.tables import from_table, refuse_unknown
 from phonograph.training.grid import PAPER_AXES, check_axes, check_axis_name
 
@@ -65,10 +65,14 @@ class StudyConfig:
         choices=("full", "halving", "optuna"),
     )
     seeds: tuple[int, ...] = option(
-        (0, 1, 2), "Each trains every point with its own training/validation split, initial weights and shuffling."
+        (0, 1, 2),
+        "Each trains every point with its own training/validation split, initial weights and shuffling.",
+        seed=True,
     )
     final_seeds: tuple[int, ...] = option(
-        (0, 1, 2, 3, 4), "Seeds with which the winner is trained again and judged on the test part; empty: it is not."
+        (0, 1, 2, 3, 4),
+        "Seeds with which the winner is trained again and judged on the test part; empty: it is not.",
+        seed=True,
     )
     timeout_s: float = option(86400.0, "Time limit of one training job, s.", above=0.0)
     axes: Mapping[str, tuple[Any, ...]] = field(
@@ -84,10 +88,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "study")
-        for name in ("seeds", "final_seeds", "targets"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ConfigurationError(f"study.{name} must differ from each other; got {list(values)}")
+        check_different(self, "study", "seeds", "final_seeds", "targets")
         if not self.seeds:
             raise ConfigurationError("study.seeds must name at least one seed; got none")
         if self.axes or self.strategy != "optuna" or not self.search.ranges:
