@@ -93,6 +93,11 @@ def check_different(settings: Any, where: str, *names: str) -> None:
             raise ConfigurationError(f"{where}.{name} must differ from each other; got {list(values)}")
 
 
+def without_effect(what: str, remedy: str) -> ConfigurationError:
+    """Return the error for an option that changes nothing: somebody would read a result into it."""
+    return ConfigurationError(f"{what} would have no effect; {remedy}")
+
+
 def _check_element(item: Field[Any], element: Any, place: str) -> None:
     choices = item.metadata.get("choices")
     if choices is not None and element not in choices:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from phonograph.errors import ConfigurationError
-from phonograph.options import check_different, check_options, option
+from phonograph.options import check_different, check_options, option, without_effect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +81,9 @@ class LearningCurveSettings:
             )
         candidates = (*self.learning_rates, *self.hidden_channels, *self.dropouts)
         if candidates and self.choose == "fixed":
-            raise ConfigurationError(
-                "learning_curve.learning_rates, hidden_channels and dropouts would have no effect; add "
-                'choose = "validation", or leave them out'
+            raise without_effect(
+                "learning_curve.learning_rates, hidden_channels and dropouts",
+                'add choose = "validation", or leave them out',
             )
         if not candidates and self.choose == "validation":
             raise ConfigurationError(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from phonograph.errors import ConfigurationError, DataError
 from phonograph.models.features import fit_input_scaling, without_electronegativity
 from phonograph.models.spec import describe
-from phonograph.training.settings import SQUASHED, TrainingSettings
+from phonograph.training.settings import GAP_TARGET, SQUASHED, TrainingSettings
 from phonograph.types import (
     FloatArray,
     GraphSet,
@@ -24,7 +24,6 @@ from phonograph.types import (
     read_only,
 )
 
-GAP_TARGET = "band_gap_eV"
 LARGEST_SCALED = 1e16
 """Scaled labels must be smaller, so that sums of their squares are finite in single precision."""
 
