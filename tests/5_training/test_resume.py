@@ -302,3 +302,13 @@ def test_tensors_that_do_not_fit_are_told_and_training_starts_afresh(graphs, lab
     again = run(tmp_path / "c")
     assert same(again, whole)
     assert "is not that of the network); training started from the beginning" in again.warnings[0]
+
+
+@pytest.mark.parametrize("stopped", [1, 7])
+def test_one_batch_that_holds_all_is_resumed_with_the_same_bits(graphs, labels, split, tmp_path, stopped):
+    """That batch is made once, so its order must not depend on the epoch in which a process began."""
+    settings = replace(SETTINGS, batch_size=len(split.train))
+    whole = train(graphs, labels, split, settings=settings)
+    checkpoint = tmp_path / "toy.checkpoint"
+    train(graphs, labels, split, checkpoint, replace(settings, epochs=stopped))
+    assert same(train(graphs, labels, split, checkpoint, settings), whole)

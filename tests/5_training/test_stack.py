@@ -166,6 +166,19 @@ def test_each_member_stops_by_its_own_patience(graphs, labels, split):
         assert len(losses) in (40, fitted.best_epoch + 1 + 3 + 4 * number)
 
 
+def test_one_batch_that_holds_all_is_that_of_its_members_also_when_one_leaves(graphs, labels, split):
+    settings = replace(QUICK, batch_size=len(split.train), precision="double", epochs=20, patience=20)
+    own = [settings, replace(settings, learning_rate=0.05, patience=1), replace(settings, learning_rate=1e-2)]
+    jobs = [job(split, k, settings=each, model=replace(MODEL, dropout=0.4)) for k, each in enumerate(own)]
+    assert plan_stacks(jobs) == [[0, 1, 2]]
+    stacked = [timed.fitted for timed in fit_stack(graphs, labels, jobs)]
+    assert len(stacked[1].history) < 20, "none left before the others; the test says nothing"
+    for one, together in zip(jobs, stacked, strict=True):
+        alone = fit(graphs, labels, one.split, one.model, one.settings, target="toy_eV", name=one.name, seed=one.seed)
+        for mine, theirs in zip(together.history, alone.history, strict=True):
+            assert mine.validation_loss == pytest.approx(theirs.validation_loss, rel=1e-8)
+
+
 def same(one, other):
     return one.history == other.history and all(
         one.weights[name].tobytes() == other.weights[name].tobytes() for name in one.weights

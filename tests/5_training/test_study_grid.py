@@ -217,3 +217,37 @@ def test_a_job_gives_what_a_fit_gives(tmp_path, graphs, labels, split, monkeypat
     assert not list((tmp_path / "t.sqlite.jobs").glob("*/checkpoint-*")), "a finished fit needs no checkpoint"
     known: Labels = labels
     assert known.column("toy_eV").unit == "eV"
+
+
+def test_a_further_target_makes_no_other_jobs_of_the_first(tmp_path, graphs, labels, split):
+    """A study of one target grows by another at the cost of that one alone."""
+    twice = LabelColumn(name="twice_eV", unit="eV", values=2 * labels.column("toy_eV").values, engine="")
+    both = replace(labels, columns=(*labels.columns, twice))
+    (point,) = grid({"learning_rate": [1e-3]}, architecture(2, hidden_channels=8), SETTINGS)
+    [first] = [replace(one, group="toy") for one in requests_of([point], split)]
+    second = replace(first, job=replace(first.job, target="twice_eV"), group="twice")
+    table = tmp_path / "t.sqlite"
+    run_fits(graphs, labels, [first], table, workers=1)
+    with open_jobs(table) as book:
+        before = {key: one.ended for key, one in book.results().items()}
+    found = run_fits(graphs, both, [first, second], table, workers=1)
+    assert [one.failure for one in found] == ["", ""]
+    with open_jobs(table) as book:
+        after = {key: one.ended for key, one in book.results().items()}
+    assert len(after) == 2
+    assert before.items() <= after.items()
+
+
+def test_a_bundle_that_is_lost_or_damaged_is_made_again(tmp_path, graphs, labels, split):
+    (point,) = grid({"learning_rate": [1e-3]}, architecture(2, hidden_channels=8), SETTINGS)
+    requests = [replace(one, keep=True) for one in requests_of([point], split)]
+    table = tmp_path / "t.sqlite"
+    [found] = run_fits(graphs, labels, requests, table, workers=1)
+    weights = found.bundle / "model.safetensors"
+    whole = weights.read_bytes()
+    for spoil in (weights.unlink, lambda: weights.write_bytes(whole[:-1])):
+        spoil()
+        said = []
+        run_fits(graphs, labels, requests, table, workers=1, say=said.append)
+        assert weights.read_bytes() == whole
+        assert any("files of 1 finished jobs are missing or damaged" in line for line in said)

@@ -62,6 +62,7 @@ def fit_unit(parameters: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     members = [_member(plain, shelf, folder) for plain in parameters["members"]]
     arrays: dict[str, Any] = {}
     told = []
+    bundles: dict[str, str] = {}
     for place, (member, (fitted, seconds)) in enumerate(
         zip(members, _trained(graphs, labels, members, folder), strict=True)
     ):
@@ -70,24 +71,30 @@ def fit_unit(parameters: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
             continue
         told.append(_judged(fitted, member, graphs, labels, arrays, f"{place}.") | {"seconds": seconds})
         if member.keep:
-            save_bundle(fitted, folder / f"model-{place}")
+            bundle = folder / f"model-{place}"
+            save_bundle(fitted, bundle)
+            bundles |= {file.relative_to(folder).as_posix(): sha256_of(file) for file in sorted(bundle.iterdir())}
     with replacing(folder / PREDICTIONS) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
     if not any(member.resumable for member in members):
         for path in folder.glob("checkpoint-*"):
             path.unlink()
-    return {"members": told, PREDICTIONS: sha256_of(folder / PREDICTIONS)}
+    return {"members": told, PREDICTIONS: sha256_of(folder / PREDICTIONS), "bundles": bundles}
 
 
-_loaded: dict[tuple[str, str], tuple[GraphSet, Labels]] = {}
-"""State of this worker process: the inputs of its last job."""
+_graphs: dict[str, GraphSet] = {}
+_labels: dict[str, Labels] = {}
+"""State of this worker process: the inputs of its last job; targets share the graphs."""
 
 
 def _inputs(shelf: Shelf, graphs: str, labels: str) -> tuple[GraphSet, Labels]:
-    if (graphs, labels) not in _loaded:
-        _loaded.clear()
-        _loaded[graphs, labels] = (shelf.graphs(graphs), shelf.labels(labels))
-    return _loaded[graphs, labels]
+    if graphs not in _graphs:
+        _graphs.clear()
+        _graphs[graphs] = shelf.graphs(graphs)
+    if labels not in _labels:
+        _labels.clear()
+        _labels[labels] = shelf.labels(labels)
+    return _graphs[graphs], _labels[labels]
 
 
 def _member(plain: Mapping[str, Any], shelf: Shelf, folder: Path) -> _Member:

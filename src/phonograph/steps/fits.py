@@ -31,7 +31,15 @@ from phonograph.types import FloatArray, GraphSet, Labels, Progress
 KIND = "phonograph.steps.fit_jobs:fit_unit"
 
 _MEMORY_GB = 1.5
-_CODE = ("training", "models", "types", "streams.py", "steps/fit_jobs.py", "evaluation/metrics.py")
+_CODE = (
+    "training",
+    "models",
+    "types",
+    "streams.py",
+    "steps/fit_jobs.py",
+    "evaluation/metrics.py",
+    "evaluation/scoring.py",
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -161,13 +169,19 @@ def run_fits(
         As for :func:`phonograph.jobs.run_jobs`; ``progress`` counts jobs, of which one may hold several fits.
     """
     shelf = shelf_of(table)
-    common = {"graphs": shelf.put_graphs(graphs), "labels": shelf.put_labels(_only(labels, requests))}
+    packed = shelf.put_graphs(graphs)
+    columns = _columns(labels, requests, shelf)
     units = sorted(_units(requests), key=lambda unit: -_cost(requests, unit))
     plain = [_plain(request, shelf) for request in requests]
     jobs = [
         Job(
             kind=KIND,
-            parameters={**common, "versions": _versions(), "members": [plain[place] for place in unit]},
+            parameters={
+                "graphs": packed,
+                "labels": columns(unit),
+                "versions": _versions(),
+                "members": [plain[place] for place in unit],
+            },
             memory_GB=_MEMORY_GB,
             work=_cost(requests, unit),
         )
@@ -182,7 +196,7 @@ def run_fits(
         retry_failed=retry_failed,
         purpose=purpose,
         what=what,
-        sound=_has_its_predictions,
+        sound=_has_its_files,
         progress=progress,
         say=say,
     )
@@ -193,9 +207,10 @@ def run_fits(
     return tuple(outcomes[place] for place in range(len(requests)))
 
 
-def _has_its_predictions(result: JobResult) -> bool:
-    path = result.folder / PREDICTIONS
-    return path.is_file() and sha256_of(path) == result.result[PREDICTIONS]
+def _has_its_files(result: JobResult) -> bool:
+    """Say whether predictions and kept bundles are as the worker left them."""
+    files = {PREDICTIONS: result.result[PREDICTIONS], **result.result["bundles"]}
+    return all((path := result.folder / name).is_file() and sha256_of(path) == sha for name, sha in files.items())
 
 
 def _units(requests: Sequence[FitRequest]) -> list[list[int]]:
@@ -219,14 +234,19 @@ def shelf_of(table: Path) -> Shelf:
     return Shelf(place.with_name(place.name + ".inputs"))
 
 
-def _only(labels: Labels, requests: Sequence[FitRequest]) -> Labels:
-    """Return the columns that the requests learn: more would make other jobs of the same fits."""
-    wanted = {name for request in requests for name in (request.job.target, *getattr(request.job, "heads", ()))}
-    if missing := sorted(wanted - {column.name for column in labels.columns}):
-        have = ", ".join(column.name for column in labels.columns) or "none"
-        raise DataError(f"target {missing[0]!r} has no labels; the labels are {have}")
-    columns = sorted((column for column in labels.columns if column.name in wanted), key=lambda column: column.name)
-    return dataclasses.replace(labels, columns=tuple(columns), warnings=())
+def _columns(labels: Labels, requests: Sequence[FitRequest], shelf: Shelf) -> Callable[[Sequence[int]], str]:
+    """Return what packs the columns that a unit learns: more would make other jobs of the same fits."""
+    learned = [{request.job.target, *getattr(request.job, "heads", ())} for request in requests]
+    known = {column.name: column for column in labels.columns}
+    if missing := sorted(set().union(*learned) - known.keys()):
+        raise DataError(f"target {missing[0]!r} has no labels; the labels are {', '.join(known) or 'none'}")
+
+    @cache
+    def packed(names: tuple[str, ...]) -> str:
+        columns = tuple(known[name] for name in names)
+        return shelf.put_labels(dataclasses.replace(labels, columns=columns, warnings=()))
+
+    return lambda unit: packed(tuple(sorted(set().union(*(learned[place] for place in unit)))))
 
 
 def _cost(requests: Sequence[FitRequest], unit: Sequence[int]) -> float:

@@ -70,8 +70,13 @@ class Member:
         return bool(self.failure) or done >= self.settings.epochs or impatient
 
     def order(self, epoch: int) -> IntArray:
-        """Return the positions of the training samples in the order of an epoch."""
-        return self.source.order(self.train, self.seed, epoch) if self.settings.shuffle else self.train
+        """Return the positions of the training samples in the order of an epoch.
+
+        Where one batch holds them all there is nothing to shuffle, and the order stays: that batch is made once, and
+        dropout acts on its rows.
+        """
+        shuffled = self.settings.shuffle and len(self.train) > self.settings.batch_size
+        return self.source.order(self.train, self.seed, epoch) if shuffled else self.train
 
     def judge(self, epoch: Epoch, state: Callable[[], dict[str, Tensor]]) -> None:
         """Take in a finished epoch."""

@@ -26,7 +26,11 @@ FIT_CODE = (
     "steps/fits.py",
     "steps/fit_jobs.py",
     "steps/learning_curve.py",
+    "steps/curve_fits.py",
+    "steps/leakage.py",
     "steps/study.py",
+    "steps/study_search.py",
+    "steps/study_tables.py",
 )
 
 
