@@ -11,14 +11,14 @@ from phonograph.config_curves import check_learning_curve
 from phonograph.config_labels import LabelsConfig
 from phonograph.config_paper import PaperConfig
 from phonograph.config_phonons import PhononsConfig
-from phonograph.config_study import StudyConfig
+from phonograph.config_study import StudyConfig, check_study
 from phonograph.datasets import dataset_folder, dataset_names
 from phonograph.errors import ConfigurationError
 from phonograph.evaluation import Soap
 from phonograph.evaluation.settings import LearningCurveSettings
 from phonograph.explanation import GNNExplainerSettings
 from phonograph.models import GraphConvNet
-from phonograph.options import check_options, option
+from phonograph.options import check_different, check_options, option
 from phonograph.phonons import Relaxation
 from phonograph.sampling import (
     DebyeSampler,
@@ -183,7 +183,7 @@ class TrainingConfig:
         default_factory=dict,
         metadata={"help": "Name → sets trained on together; empty: each set alone, and 'combined' of all."},
     )
-    seeds: tuple[int, ...] = option((0, 1, 2), "Each seed draws its own split, initial weights and shuffling.")
+    seeds: tuple[int, ...] = option((0, 1, 2), "Each draws its own split, initial weights and shuffling.", seed=True)
     fractions: tuple[float, ...] = option((0.70, 0.15, 0.15), "Train, validation and test share; groups stay together.")
     mode: str = option(
         "default",
@@ -208,8 +208,7 @@ class TrainingConfig:
             )
         if not self.seeds or not self.targets:
             raise ConfigurationError("training.seeds and training.targets must each name at least one entry; got none")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ConfigurationError(f"training.seeds must differ from each other; got {list(self.seeds)}")
+        check_different(self, "training", "targets", "seeds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,8 +229,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "evaluation")
-        if len(set(self.references)) != len(self.references):
-            raise ConfigurationError(f"evaluation.references must differ; got {list(self.references)}")
+        check_different(self, "evaluation", "references")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +287,7 @@ class Config:
     """A whole run.  ``folder`` is where relative paths start (the folder of the TOML file)."""
 
     title: str = option("Phonograph run", "Title of the report.")
-    seed: int = option(0, "Root seed; every random stream of the run derives from it.", minimum=0)
+    seed: int = option(0, "Root seed; every random stream of the run derives from it.", seed=True)
     workers: int = option(
         0, "Worker processes; 0: one per core; of labels as many as cores and free memory allow.", minimum=0
     )
@@ -378,8 +376,7 @@ def _check_names(config: Config) -> None:
     for section, collection in (("explanation", config.explanation.collection), ("thermal", config.thermal.collection)):
         if collection and known and collection not in known:
             raise ConfigurationError(f"{section}.collection must be one of {', '.join(known)}; got {collection!r}")
-    if config.study is not None and config.study.collection and known and config.study.collection not in known:
-        raise ConfigurationError(f"study.collection must be one of {', '.join(known)}; got {config.study.collection!r}")
+    check_study(config.study, config.training.settings, config.training.targets, known)
     if names:
         check_learning_curve(config.learning_curve, names, known)
     _check_targets(config)
@@ -436,15 +433,18 @@ def _check_trajectory(config: Config) -> None:
 
 def _check_targets(config: Config) -> None:
     provided = [name for engine in config.labels.engines for name in engine.provides]
-    if config.training.targets == TrainingConfig().targets:
-        provided = []  # nobody asked for a network: labels alone may be wanted, and training says what it misses
+    # Where nobody asked for a network, labels alone may be wanted, and training says what it misses.
+    asked = config.training.targets != TrainingConfig().targets
+    own = ("study.targets", "learning_curve.targets")
     for section, targets in (
         ("training.targets", config.training.targets),
+        ("study.targets", config.study.targets if config.study is not None else ()),
+        ("learning_curve.targets", config.learning_curve.targets),
         ("explanation.target", tuple(filter(None, [config.explanation.target]))),
         ("thermal.target", tuple(filter(None, [config.thermal.target]))),
     ):
         for target in targets:
-            if provided and not config.data.sets and target not in provided:
+            if provided and (asked or section in own) and not config.data.sets and target not in provided:
                 raise ConfigurationError(f"{section}: no engine gives {target!r}; they give {', '.join(provided)}")
-            if section != "training.targets" and target not in config.training.targets:
+            if section not in (*own, "training.targets") and target not in config.training.targets:
                 raise ConfigurationError(f"{section} must be one of training.targets; got {target!r}")

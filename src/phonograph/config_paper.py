@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from phonograph.errors import ConfigurationError
-from phonograph.options import check_options, option
+from phonograph.options import check_different, check_options, option
 
 ITEMS = (
     "s3",
@@ -49,7 +49,7 @@ class PaperConfig:
     seeds: tuple[int, ...] = option(
         tuple(range(10)),
         "Seeds of Table 1 and Figure S2: each draws its own split (S2: the first) and weights.",
-        minimum=0,
+        seed=True,
     )
     cutoffs_A: tuple[float, ...] = option((3.5, 4.5, 5.5, 6.5), "Cutoffs of Figure S2, Å.", above=0.0, maximum=12.0)
     poor_learning_rate: float = option(
@@ -58,9 +58,6 @@ class PaperConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "paper")
-        for name in ("items", "targets", "seeds", "cutoffs_A"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ConfigurationError(f"paper.{name} must differ from each other; got {list(values)}")
+        check_different(self, "paper", "items", "targets", "seeds", "cutoffs_A")
         if not self.seeds or not self.targets:
             raise ConfigurationError("paper.seeds and paper.targets must each name at least one; got none")

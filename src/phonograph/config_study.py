@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from phonograph.errors import ConfigurationError
 from phonograph.execution.cluster_settings import ClusterSettings
-from phonograph.options import check_options, option
+from phonograph.options import check_different, check_options, option, without_effect
 from phonograph.tables import from_table, refuse_unknown
-from phonograph.training.grid import PAPER_AXES, check_axes, check_axis_name
+from phonograph.training.grid import PAPER_AXES, check_axes, check_axis_name, check_effects
+from phonograph.training.settings import TrainingSettings
 
-__all__ = ["HalvingConfig", "SearchConfig", "StudyConfig", "parse_study"]
+__all__ = ["HalvingConfig", "SearchConfig", "StudyConfig", "check_study", "parse_study"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +66,14 @@ class StudyConfig:
         choices=("full", "halving", "optuna"),
     )
     seeds: tuple[int, ...] = option(
-        (0, 1, 2), "Each trains every point with its own training/validation split, initial weights and shuffling."
+        (0, 1, 2),
+        "Each trains every point with its own training/validation split, initial weights and shuffling.",
+        seed=True,
     )
     final_seeds: tuple[int, ...] = option(
-        (0, 1, 2, 3, 4), "Seeds with which the winner is trained again and judged on the test part; empty: it is not."
+        (0, 1, 2, 3, 4),
+        "Seeds with which the winner is trained again and judged on the test part; empty: it is not.",
+        seed=True,
     )
     timeout_s: float = option(86400.0, "Time limit of one training job, s.", above=0.0)
     axes: Mapping[str, tuple[Any, ...]] = field(
@@ -84,10 +89,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "study")
-        for name in ("seeds", "final_seeds", "targets"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ConfigurationError(f"study.{name} must differ from each other; got {list(values)}")
+        check_different(self, "study", "seeds", "final_seeds", "targets")
         if not self.seeds:
             raise ConfigurationError("study.seeds must name at least one seed; got none")
         if self.axes or self.strategy != "optuna" or not self.search.ranges:
@@ -98,9 +100,8 @@ class StudyConfig:
         for name, ends in self.search.ranges.items():
             check_axis_name(name, "study.search.ranges")
             if self.strategy != "optuna":
-                raise ConfigurationError(
-                    f'study.search.ranges.{name} would have no effect; set study.strategy = "optuna", or list values '
-                    "in study.axes"
+                raise without_effect(
+                    f"study.search.ranges.{name}", 'set study.strategy = "optuna", or list values in study.axes'
                 )
             if len(ends) != 2 or not ends[0] < ends[1]:
                 raise ConfigurationError(f"study.search.ranges.{name} must be [low, high]; got {list(ends)}")
@@ -110,9 +111,34 @@ class StudyConfig:
                 check_axes({name: (_whole(name, end),)}, "study.search.ranges")
 
 
+def check_study(
+    study: StudyConfig | None, settings: TrainingSettings, targets: Sequence[str], collections: Collection[str]
+) -> None:
+    """Refuse names that refer to nothing, and axes that change nothing, before anything is computed.
+
+    Parameters
+    ----------
+    study
+        What was asked for; None: nothing.
+    settings, targets
+        Of ``[training]``, which hold where the study says nothing.
+    collections
+        The training collections; none where there are no sets yet.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the option, what was given and what there is.
+    """
+    if study is None:
+        return
+    if study.collection and collections and study.collection not in collections:
+        raise ConfigurationError(f"study.collection must be one of {', '.join(collections)}; got {study.collection!r}")
+    check_effects(study.axes, study.search.ranges, settings, study.targets or targets)
+
+
 def _whole(name: str, value: float) -> float | int:
     from phonograph.models.spec import GraphConvNet
-    from phonograph.training.settings import TrainingSettings
 
     homes = [one() for one in (GraphConvNet, TrainingSettings) if name in {item.name for item in fields(one)}]
     return int(value) if homes and isinstance(getattr(homes[0], name), int) and value == int(value) else value

@@ -12,12 +12,13 @@ import torch
 from safetensors.numpy import load, save
 from torch import nn
 
-from phonograph.errors import InputFileError
+from phonograph.errors import DataError, InputFileError
 from phonograph.files import bundle
 from phonograph.files.bundle import load_bundle, save_bundle
 from phonograph.models import GraphConvNet, predict
 from phonograph.streams import stream
 from phonograph.training import TrainingSettings, fit
+from phonograph.types import Origin, TargetScaling
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=16)
 
@@ -199,3 +200,23 @@ def test_a_network_with_other_settings_is_refused_even_where_the_weights_fit(fit
     assert load_bundle(tmp_path, model=fitted.model).model == fitted.model
     with pytest.raises(InputFileError, match=r"pooling='max'.*got .*pooling='mean'"):
         load_bundle(tmp_path, model=replace(fitted.model, pooling="mean"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": -1}, "the seed must be at least 0 and below 2\\^64"),
+        ({"seed": 2**64}, "the seed must be at least 0 and below 2\\^64"),
+        ({"seed": 1.5}, "seed must be of type int"),
+        ({"scaling": TargetScaling(kind="standard", shift=0.0, scale=float("inf"))}, "TargetScaling.scale must be"),
+        ({"train_range": (0.0, 1e300)}, "train_range must be"),
+        ({"best_epoch": 3}, "the best epoch must be one of the history"),
+        ({"weights": {}}, "do not fit its network"),
+        ({"origin": Origin(room="training", settings={"model": object()})}, "not JSON serializable"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(fitted, tmp_path, changes, words):
+    with pytest.raises(DataError, match=f"cannot be saved, because it could not be read again: .*{words}") as caught:
+        save_bundle(replace(fitted, **changes), tmp_path / "new")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "new").exists()

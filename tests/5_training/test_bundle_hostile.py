@@ -184,7 +184,7 @@ def scalar(name, value):
         (scalar("scaling.scale", 0), "scale of the target"),
         (scalar("scaling.shift", 10**400), "shift must be"),
         (scalar("best_epoch", 10**9), "best epoch"),
-        (scalar("seed", -1), "seed must be between"),
+        (scalar("seed", -1), r"seed must be at least 0 and below 2\^64"),
         (scalar("name", "two\nlines"), "must be printable"),
         (scalar("unit", "\ud800"), "must be printable"),
         (scalar("target", "\x1b[31mred"), "must be printable"),

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from phonograph.errors import ConfigurationError, DataError
+from phonograph.files.bundle import load_bundle, save_bundle
 from phonograph.graphs import GraphSpec, build_graphs
 from phonograph.models import GraphConvNet, architecture, network, predict
 from phonograph.models.batch import PackedGraphs
 from phonograph.testing import displaced, fcc
-from phonograph.training import TrainingSettings, fit, make_split, paper_settings
+from phonograph.training import FitJob, TrainingSettings, fit, fit_joint, make_split, paper_settings
 from phonograph.training.data import fit_target_scaling, select
 from phonograph.training.loop import Member, slices
 from phonograph.types import Labels, Split, join_graphs
@@ -168,6 +169,39 @@ def test_data_that_cannot_be_learnt_from_are_refused(graphs, labels, values, spl
         train(join_graphs([graphs, graphs]), np.tile(values, 2), split)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**64, 10**23, 1.5, True, "1"])
+def test_a_seed_that_no_bundle_can_hold_is_refused_before_training(graphs, labels, split, seed):
+    words = r"the seed of .* must be at least 0 and below 2\^64, and a whole number; got"
+    with pytest.raises(ConfigurationError, match=words):
+        train(graphs, labels, split, seed=seed)
+    with pytest.raises(ConfigurationError, match=words):
+        FitJob(name="one", split=split, model=SMALL, target="toy_eV", settings=QUICK, seed=seed)
+    with pytest.raises(ConfigurationError, match=words):
+        fit_joint(graphs, labels, split, SMALL, QUICK, targets=["toy_eV", "other_eV"], seed=seed)
+
+
+def test_the_largest_seed_comes_back_from_a_bundle(graphs, labels, split, tmp_path):
+    fitted = train(graphs, labels, split, seed=np.uint64(2**64 - 1), settings=replace(QUICK, epochs=1))
+    save_bundle(fitted, tmp_path)
+    assert load_bundle(tmp_path).seed == 2**64 - 1
+
+
+@pytest.mark.parametrize("settings", [QUICK, replace(QUICK, target_scaling="minmax")])
+@pytest.mark.parametrize(("part", "label"), [("train", 1e300), ("train", -1.7e308), ("validation", 1e300)])
+def test_a_label_that_cannot_be_scaled_is_named(graphs, values, split, part, label, settings):
+    absurd, sample = values.copy(), getattr(split, part)[4]
+    absurd[graphs.sample_ids.index(sample)] = label
+    words = f"toy_eV: the label {label:g} of sample '{sample}' is so large".replace("+", r"\+")
+    with pytest.raises(DataError, match=words):
+        train(graphs, absurd, split, settings=settings)
+
+
+def test_an_absurd_label_of_the_test_part_is_not_looked_at(graphs, values, split):
+    absurd = values.copy()
+    absurd[graphs.sample_ids.index(split.test[0])] = 1e300
+    assert same_weights(train(graphs, absurd, split), train(graphs, values, split))
+
+
 def test_units_come_from_the_labels(graphs, labels, split):
     fitted = fit(graphs, labels, split, SMALL, QUICK, target="toy_eV", trained_on="phonon")
     assert (fitted.unit, fitted.name, fitted.trained_on) == ("eV", "toy_eV-phonon-seed0", "phonon")
@@ -269,6 +303,34 @@ def test_a_network_of_ones_own_trains_and_predicts(graphs, values, split):
     assert predict(fitted, graphs).shape == (60,)
     with pytest.raises(DataError, match=r"one value per graph, shape \(16,\)"):
         train(graphs, values, split, OwnModel(wrong_shape=True))
+
+
+class Numbers(nn.Module):
+    """A network whose output nothing can learn from."""
+
+    def __init__(self, features, what):
+        super().__init__()
+        self.layer, self.what = nn.Linear(features, 1), what
+
+    def forward(self, batch):
+        y = self.layer(batch.pool(batch.x, "mean")).squeeze(-1)
+        return {"detached": y.detach(), "pair": (y, y)}[self.what]
+
+
+@dataclass(frozen=True)
+class NumbersModel:
+    what: str
+
+    def build(self, features, seed):
+        return Numbers(features, self.what)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"), [("detached", "toy_eV-seed1 has no gradient"), ("pair", r"\(16,\).* returned a tuple")]
+)
+def test_an_output_that_cannot_be_trained_is_one_sentence(graphs, values, split, what, words):
+    with pytest.raises(DataError, match=words):
+        train(graphs, values, split, NumbersModel(what))
 
 
 def test_prediction_does_not_depend_on_the_batch(graphs, labels, split):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from phonograph.errors import DataError, InputFileError
+from phonograph.errors import ConfigurationError, DataError, InputFileError
 from phonograph.files.graph_shards import load_shards, write_shards
 from phonograph.graphs import GraphSpec, build_graphs
 from phonograph.models import GraphConvNet, fit_input_scaling
@@ -174,3 +174,13 @@ def test_memory_does_not_grow_with_the_set(tmp_path):
     memory, files = (found[16][k] - found[4][k] for k in (0, 1))
     assert files > 20, found
     assert memory < files / 4, found
+
+
+def test_seeds_and_labels_that_cannot_be_are_refused(graphs, values, split, tmp_path):
+    absurd, sample = values.copy(), split.train[7]
+    absurd[graphs.sample_ids.index(sample)] = 1e300
+    large = write_shards([(graphs, absurd)], tmp_path, ["x"], ["eV"])
+    with pytest.raises(DataError, match=rf"x: the label 1e\+300 of sample '{sample}' is so large"):
+        fit_large(large, split, MODEL, SETTINGS, target="x")
+    with pytest.raises(ConfigurationError, match=r"seed of a fit must be at least 0 and below 2\^64"):
+        fit_large(large, split, MODEL, SETTINGS, target="x", seed=-1)

@@ -243,6 +243,67 @@ def test_a_killed_writer_leaves_a_checkpoint(tmp_path):
     assert not isinstance(read_checkpoint(path, "k"), str)
 
 
+class Plain:
+    """A model of one's own that is no dataclass: a checkpoint knows it by what it builds."""
+
+    def __init__(self, width, activation):
+        self.width, self.activation = width, activation
+
+    def build(self, features, seed):
+        from torch import nn
+
+        class Two(nn.Module):
+            def __init__(self, width, activation):
+                super().__init__()
+                self.layers = nn.Sequential(nn.Linear(features, width), activation, nn.Linear(width, 1))
+
+            def forward(self, batch):
+                return batch.pool(self.layers(batch.aggregate(batch.x)), "mean").squeeze(-1)
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Two(self.width, self.activation)
+
+
+def plain(graphs, labels, split, checkpoint, width=8, activation=None):
+    model = Plain(width, activation or torch.nn.SiLU())
+    settings = replace(SETTINGS, epochs=3)
+    return fit(graphs, labels, split, model, settings, target="toy_eV", seed=5, checkpoint=checkpoint)
+
+
+def test_a_checkpoint_of_another_network_of_ones_own_is_told_and_not_used(graphs, labels, split, tmp_path):
+    whole = plain(graphs, labels, split, tmp_path / "c")
+    assert same(plain(graphs, labels, split, tmp_path / "c"), whole)
+    assert not plain(graphs, labels, split, tmp_path / "c").warnings
+    for changes in ({"width": 16}, {"activation": torch.nn.Tanh()}):
+        again = plain(graphs, labels, split, tmp_path / "c", **changes)
+        assert "could not be used (it belongs to other data or settings)" in again.warnings[0]
+        assert same(again, plain(graphs, labels, split, None, **changes))
+        plain(graphs, labels, split, tmp_path / "c")
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_tensors_that_do_not_fit_are_told_and_training_starts_afresh(graphs, labels, split, tmp_path, monkeypatch, own):
+    """As where the code of a network has changed under the same name."""
+    from phonograph.training import resume
+
+    def run(checkpoint):
+        return plain(graphs, labels, split, checkpoint) if own else train(graphs, labels, split, checkpoint)
+
+    whole = run(tmp_path / "c")
+
+    def smaller(path, key):
+        tensors, state = read_checkpoint(path, key)
+        return Checkpoint({name: t[..., :1] if t.ndim else t for name, t in tensors.items()}, state)
+
+    from phonograph.training.checkpoint import Checkpoint, read_checkpoint
+
+    monkeypatch.setattr(resume, "read_checkpoint", smaller)
+    again = run(tmp_path / "c")
+    assert same(again, whole)
+    assert "is not that of the network); training started from the beginning" in again.warnings[0]
+
+
 @pytest.mark.parametrize("stopped", [1, 7])
 def test_one_batch_that_holds_all_is_resumed_with_the_same_bits(graphs, labels, split, tmp_path, stopped):
     """That batch is made once, so its order must not depend on the epoch in which a process began."""

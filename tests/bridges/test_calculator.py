@@ -180,6 +180,16 @@ def test_several_networks_are_an_ensemble_and_scalars_come_with_it(made):
     assert atoms.calc.results["outside_training"] in (True, False)
 
 
+def test_a_network_that_is_given_twice_counts_once(made):
+    first, second = fit(made), fit(made, seed=1)
+    with pytest.warns(UserWarning, match="1 of 3 networks are copies of others, which count once"):
+        calculator = PhonographCalculator([first, second, first])
+    atoms = shaken()
+    atoms.calc = calculator
+    alone = energy_of(PhonographCalculator([first, second]), atoms)
+    assert atoms.get_potential_energy() == alone
+
+
 def test_a_gap_has_no_forces(made):
     atoms = shaken()
     atoms.calc = PhonographCalculator(fit(made, "band_gap_eV"))

@@ -73,7 +73,43 @@ def test_override_reaches_every_level() -> None:
         ({"sede": 1}, ("unknown key 'sede'", "did you mean 'seed'")),
         ({"seed": "one"}, ("seed must be a whole number", "'one'")),
         ({"seed": True}, ("seed must be a whole number",)),
-        ({"seed": -1}, ("seed must be at least 0", "-1")),
+        ({"seed": -1}, ("seed must be at least 0 and below 2^64", "-1")),
+        ({"seed": 2**64}, ("seed must be at least 0 and below 2^64", str(2**64))),
+        ({"training": {"seeds": [0, -1]}}, ("training.seeds must be at least 0 and below 2^64", "got -1")),
+        ({"training": {"seeds": [10**23]}}, ("training.seeds must be at least 0 and below 2^64",)),
+        ({"study": {"seeds": [-1]}}, ("study.seeds must be at least 0",)),
+        ({"study": {"final_seeds": [-3]}}, ("study.final_seeds must be at least 0",)),
+        ({"learning_curve": {"seeds": [2**64]}}, ("learning_curve.seeds must be at least 0 and below 2^64",)),
+        ({"paper": {"seeds": [2**64]}}, ("paper.seeds must be at least 0 and below 2^64",)),
+        (
+            {"study": {"axes": {"radial_functions": [2, 4]}}},
+            ("study.axes.radial_functions without edge_law = 'radial' would have no effect", "study.axes.edge_law"),
+        ),
+        (
+            {"study": {"axes": {"radial_functions": [2], "edge_law": ["cosine", "minmax"]}}},
+            ("study.axes.radial_functions without edge_law = 'radial' would have no effect",),
+        ),
+        (
+            {"study": {"strategy": "optuna", "search": {"ranges": {"radial_functions": [2, 8]}}}},
+            ("study.search.ranges.radial_functions without edge_law = 'radial' would have no effect",),
+        ),
+        (
+            {"study": {"axes": {"patience": [5, 50]}}, "training": {"mode": "paper-code"}},
+            ("study.axes.patience without keep = 'best' would have no effect",),
+        ),
+        (
+            {"study": {"axes": {"smallest_gap_eV": [0.0, 0.4]}, "targets": ["vbm_eV"]}},
+            ("study.axes.smallest_gap_eV without the target band_gap_eV would have no effect",),
+        ),
+        (
+            {"study": {"targets": ["colour"]}, "labels": {"engines": [{"engine": "emt"}]}},
+            ("study.targets: no engine gives 'colour'",),
+        ),
+        (
+            {"learning_curve": {"targets": ["colour"]}, "labels": {"engines": [{"engine": "emt"}]}},
+            ("learning_curve.targets: no engine gives 'colour'",),
+        ),
+        ({"training": {"targets": ["a_eV", "b_eV", "a_eV"]}}, ("training.targets must differ from each other",)),
         ({"graphs": {"cutoff_A": 0.0}}, ("cutoff_A must be greater than 0",)),
         ({"graphs": {"cutoff_A": -2}}, ("cutoff_A must be greater than 0",)),
         ({"graphs": {"cutoff_A": 1e4}}, ("cutoff_A must be at most 30",)),
@@ -286,3 +322,18 @@ def test_a_check_of_folding_that_could_test_nothing_is_refused(tmp_path: Path) -
     for engine in ({"engine": "emt"}, {"engine": "cp2k", "k_mesh": [2, 2, 2]}):
         with pytest.raises(ConfigurationError, match=r"labels\.check_folding is about gaps at Γ"):
             config(engine)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"study": {"axes": {"radial_functions": [2, 4], "edge_law": ["cosine", "radial"]}}},
+        {"study": {"axes": {"radial_functions": [2, 4]}}, "training": {"settings": {"edge_law": "radial"}}},
+        {"study": {"axes": {"patience": [5, 50]}}},
+        {"study": {"axes": {"smallest_gap_eV": [0.0, 0.4]}}},
+        {"study": {"axes": {"smallest_gap_eV": [0.0, 0.4]}, "targets": ["vbm_eV", "band_gap_eV"]}},
+        {"study": {"seeds": [2**64 - 1], "final_seeds": [0]}, "seed": 2**64 - 1},
+    ],
+)
+def test_axes_and_seeds_that_have_an_effect_are_taken(table, tmp_path):
+    assert parse_config(table, tmp_path).study is not None

@@ -100,6 +100,55 @@ def test_a_constant_target(tmp_path, capsys):
     assert "nothing to learn" in sentence
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "targets", "words"),
+    [
+        ("train", "training.targets", '["nope"]', "known here: band_gap_eV"),
+        ("train", "training.targets", '["band_gap_eV", "band_gap"]', "did you mean 'band_gap_eV'?"),
+        ("learning-curve", "learning_curve.targets", '["band_gap"]', "did you mean 'band_gap_eV'?"),
+        ("learning-curve", "training.targets", '["nope"]', "known here: band_gap_eV"),
+    ],
+)
+def test_targets_that_are_no_labels_are_refused_before_any_fit(tmp_path, capsys, command, option, targets, words):
+    frames = frames_of(12)
+    folder = project(tmp_path, frames, labels_of(frames))
+    code, said = train(folder, capsys, command, "-q", "--set", f"{option}={targets}")
+    assert code == 2
+    assert f"{option} names " in said.err
+    assert words in said.err
+    assert "fits" not in said.err
+    assert not list((tmp_path / "run" / "5_training").glob("**/*.safetensors"))
+    assert not (tmp_path / "run" / "learning_curve").exists()
+
+
+def test_a_target_that_is_named_twice_is_refused_by_its_option(tmp_path, capsys):
+    frames = frames_of(12)
+    folder = project(tmp_path, frames, labels_of(frames))
+    code, said = train(folder, capsys, "train", "-q", "--set", 'training.targets=["band_gap_eV", "band_gap_eV"]')
+    assert code == 2
+    assert "training.targets must differ from each other" in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_absurd_label_is_named_and_no_model_is_written(tmp_path, capsys):
+    frames = frames_of(12)
+    labels = labels_of(frames)
+    labels[5] = 1e300
+    sentence = refusal(project(tmp_path, frames, labels, settings='target_scaling = "minmax"'), capsys, "evaluate")
+    assert "band_gap_eV: the label 1e+300 of sample 'mine-00005' is so large" in sentence
+    assert not list((tmp_path / "run" / "5_training").glob("*/model.json"))
+
+
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999999"])
+def test_a_seed_that_no_bundle_can_hold_is_refused_before_anything(tmp_path, capsys, seed):
+    frames = frames_of(12)
+    folder = project(tmp_path, frames, labels_of(frames))
+    code, said = train(folder, capsys, "train", "-q", "--set", f"training.seeds=[{seed}]")
+    assert code == 2
+    assert f"training.seeds must be at least 0 and below 2^64, and a whole number; got {seed}" in said.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_set_smaller_than_a_batch_works(tmp_path, capsys):
     frames = frames_of(6)
     folder = project(tmp_path, frames, labels_of(frames), settings="batch_size = 512")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -92,6 +93,31 @@ def test_several_networks_are_an_ensemble(fits, bundles, made, tmp_path):
     for i, atoms in enumerate(frames):
         np.testing.assert_allclose(atoms.positions, made.crystal(i).positions_A, atol=1e-7)
         assert (atoms.numbers == made.crystal(i).numbers).all()
+
+
+def test_a_network_that_is_given_twice_counts_once(fits, bundles, made, tmp_path, capsys, monkeypatch):
+    from ase.io import write
+
+    write(tmp_path / "POSCAR", atoms_of(made.crystal(0)), format="vasp")
+    shutil.copytree(bundles[0], tmp_path / "copy")
+    (tmp_path / "link").symlink_to(bundles[0])
+    monkeypatch.chdir(bundles[0].parent)
+    same = [bundles[0], bundles[0].name, tmp_path / "link", tmp_path / "copy"]
+    capsys.readouterr()
+    assert command(*same, tmp_path / "POSCAR") == 0
+    said = capsys.readouterr()
+    assert {(row["std"], row["models"]) for row in rows(said.out)} == {("", "1")}
+    warned = [line for line in said.err.splitlines() if "copies" in line]
+    assert len(warned) == 1
+    assert warned[0].startswith("warning: 3 of 4 networks are copies of others, which count once: ")
+    # Of an ensemble it is left out, and what is left is the ensemble.
+    got, alone = predict_structures([*fits, fits[1]], made), predict_structures(fits, made)
+    assert got.columns[0].models == alone.columns[0].models
+    assert np.array_equal(got.columns[0].spread, alone.columns[0].spread)
+    assert f"1 of 4 networks are copies of others, which count once: {fits[1].name} is given twice." in got.warnings
+    renamed = replace(fits[0], name="another")
+    assert f"another is the same network as {fits[0].name}." in predict_structures([fits[0], renamed], made).warnings[0]
+    assert not any("copies" in sentence for sentence in alone.warnings)
 
 
 def test_every_kind_of_file_gives_the_same_number(fits, bundles, made, tmp_path, capsys):

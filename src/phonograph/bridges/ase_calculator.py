@@ -13,6 +13,7 @@ from phonograph.errors import DataError
 from phonograph.graphs import build_graphs
 from phonograph.models.derivatives import Derivatives, differentiate, roughness
 from phonograph.models.domain import outside
+from phonograph.models.ensemble import distinct
 from phonograph.models.predict import predict
 from phonograph.types import Configurations, Crystal, Fitted, FloatArray, GraphSet, GraphSpec
 
@@ -37,7 +38,7 @@ class PhonographCalculator(Calculator):  # type: ignore[misc]
     Parameters
     ----------
     fits
-        One trained network or several, for example ``load_bundle(folder)``.
+        One trained network or several, for example ``load_bundle(folder)``; copies count once, with a warning.
     arguments
         For :class:`ase.calculators.calculator.Calculator`.
 
@@ -54,7 +55,9 @@ class PhonographCalculator(Calculator):  # type: ignore[misc]
     default_parameters: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, fits: Fitted | Sequence[Fitted], **arguments: Any) -> None:
-        self.fits = (fits,) if isinstance(fits, Fitted) else tuple(fits)
+        self.fits, copies = distinct((fits,) if isinstance(fits, Fitted) else tuple(fits))
+        for sentence in copies:
+            warnings.warn(sentence, stacklevel=2)
         self.targets = tuple(dict.fromkeys(fitted.target for fitted in self.fits))
         _check(self.fits, self.targets)
         self.energy_target = next((name for name in self.targets if name in (PER_ATOM, TOTAL)), "")

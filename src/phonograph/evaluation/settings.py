@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from phonograph.errors import ConfigurationError
-from phonograph.options import check_options, option
+from phonograph.options import check_different, check_options, option, without_effect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class LearningCurveSettings:
     seeds: tuple[int, ...] = option(
         tuple(range(10)),
         "Each seed draws its own split, subsets, initial weights and order of samples; ten or more for claims.",
-        minimum=0,
+        seed=True,
     )
     collections: tuple[str, ...] = option(
         (),
@@ -72,10 +72,7 @@ class LearningCurveSettings:
 
     def __post_init__(self) -> None:
         check_options(self, "learning_curve")
-        for name in ("sizes", "seeds", "collections", "tests", "targets"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ConfigurationError(f"learning_curve.{name} must differ from each other; got {list(values)}")
+        check_different(self, "learning_curve", "sizes", "seeds", "collections", "tests", "targets")
         if not self.sizes or not self.seeds:
             raise ConfigurationError("learning_curve.sizes and .seeds must each name at least one; got none")
         if len(self.fractions) != 3 or abs(sum(self.fractions) - 1.0) > 1e-6 or min(self.fractions) <= 0:
@@ -84,9 +81,9 @@ class LearningCurveSettings:
             )
         candidates = (*self.learning_rates, *self.hidden_channels, *self.dropouts)
         if candidates and self.choose == "fixed":
-            raise ConfigurationError(
-                "learning_curve.learning_rates, hidden_channels and dropouts would have no effect; add "
-                'choose = "validation", or leave them out'
+            raise without_effect(
+                "learning_curve.learning_rates, hidden_channels and dropouts",
+                'add choose = "validation", or leave them out',
             )
         if not candidates and self.choose == "validation":
             raise ConfigurationError(

@@ -24,12 +24,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from phonograph.atomic import write_bytes
-from phonograph.errors import ConfigurationError, DataError, InputFileError
+from phonograph.errors import ConfigurationError, DataError, InputFileError, UserError
 from phonograph.files.safety import check_readable, shown
-from phonograph.files.sidecar import entry, origin_to_plain, plain, read_sidecar, write_sidecar
+from phonograph.files.sidecar import entry, origin_from_plain, origin_to_plain, plain, read_sidecar, write_sidecar
 from phonograph.models.features import EDGE_LAWS, NODE_FEATURES, raw_features
 from phonograph.models.predict import network
 from phonograph.models.spec import GraphConvNet
+from phonograph.options import LARGEST_SEED
 from phonograph.types import (
     Epoch,
     Fitted,
@@ -59,7 +60,8 @@ _ENTRIES = frozenset(
     "name model graph inputs scaling target unit heads trained_on train_range domain split seed best_epoch history "
     "weights_sha256".split()
 )
-_LARGEST_SEED, _LARGEST = 2**64, 1e300
+_LARGEST = 1e300
+_AGAIN = "; train the network again"
 N_FEATURES = raw_features(np.array([1])).shape[1]
 
 Record = TypeVar("Record")
@@ -72,10 +74,13 @@ def save_bundle(fitted: Fitted, folder: str | Path) -> None:
     ------
     InputFileError
         When the folder cannot be written.
+    DataError
+        When :func:`load_bundle` would refuse what is to be written; nothing is written then.
     """
     weights = save({name: np.ascontiguousarray(value) for name, value in fitted.weights.items()})
     content = _content(fitted, hashlib.sha256(weights).hexdigest())
     place = Path(folder)
+    _check_readable(fitted, weights, content, place)
     write_bytes(place / WEIGHTS_FILE, weights)
     write_sidecar(
         place / DESCRIPTION_FILE,
@@ -85,6 +90,22 @@ def save_bundle(fitted: Fitted, folder: str | Path) -> None:
         **content,
         sha256=_digest(SCHEMA, content, fitted.warnings, origin_to_plain(fitted.origin)),
     )
+
+
+def _check_readable(fitted: Fitted, weights: bytes, content: Mapping[str, Any], place: Path) -> None:
+    """Refuse to write what could not be read: a network that was trained for hours would be lost without a word."""
+    source = place / DESCRIPTION_FILE
+    model = None if type(fitted.model) in MODELS.values() else fitted.model
+    try:
+        written, origin = json.loads(json.dumps([content, origin_to_plain(fitted.origin)]))
+        document = {"warnings": fitted.warnings, "origin": origin_from_plain(origin, source)}
+        _checked(_fitted(written, document, _arrays(weights, place / WEIGHTS_FILE), model, source), source)
+    except (TypeError, ValueError, UserError) as error:
+        reason = str(error).removesuffix(_AGAIN)
+        raise DataError(
+            f"the network {fitted.name!r} cannot be saved, because it could not be read again: {reason}; correct that "
+            "and train again"
+        ) from error
 
 
 def load_bundle(folder: str | Path, model: GraphModel | None = None) -> Fitted:
@@ -202,6 +223,11 @@ def _weights(source: Path, expected: str) -> dict[str, NDArray[Any]]:
         raise InputFileError(
             f"{shown(source)} is not the file that {DESCRIPTION_FILE} describes; train the network again"
         )
+    return _arrays(data, source)
+
+
+def _arrays(data: bytes, source: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file of weights, all of them finite."""
     try:
         weights: dict[str, NDArray[Any]] = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -264,14 +290,14 @@ def _checked(fitted: Fitted, source: Path) -> Fitted:
                 ("the scale of the target must not be 0", fitted.scaling.scale != 0),
                 ("the target must be one of the heads", not fitted.heads or fitted.target in fitted.heads),
                 ("the best epoch must be one of the history", 0 <= fitted.best_epoch < max(1, len(fitted.history))),
-                ("the seed must be between 0 and 2^64", 0 <= fitted.seed < _LARGEST_SEED),
+                ("the seed must be at least 0 and below 2^64", 0 <= fitted.seed <= LARGEST_SEED),
             )
             if not holds
         ),
         None,
     )
     if wrong is not None:
-        raise InputFileError(f"{shown(source)}: {wrong}; train the network again")
+        raise InputFileError(f"{shown(source)}: {wrong}{_AGAIN}")
     if type(fitted.model) in MODELS.values():
         # Without memory for its weights first: a few bytes of JSON can name a network of many gigabytes.
         import torch

@@ -22,6 +22,7 @@ from phonograph.steps.context import Context, RunResult
 from phonograph.steps.curve_fits import CurveUnit, failures, run_units
 from phonograph.steps.labels import noise_of
 from phonograph.steps.leakage import audit_splits
+from phonograph.steps.targets import check_targets
 from phonograph.tables import to_table
 from phonograph.training import FitJob, TrainingSettings, combine_splits, make_split
 from phonograph.types import Configurations, GraphSet, Labels, LearningCurve, Origin, Split
@@ -54,6 +55,10 @@ def learning_curve_step(context: Context, result: RunResult) -> LearningCurve:
     assert result.graphs is not None
     assert result.labels is not None
     settings = context.config.learning_curve
+    if settings.targets:
+        check_targets("learning_curve.targets", settings.targets, result.labels)
+    else:
+        check_targets("training.targets", context.config.training.targets, result.labels)
     plan = _plan(context, result)
     folder = context.folder.path / FOLDER
     audit = audit_splits(

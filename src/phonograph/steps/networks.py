@@ -24,6 +24,7 @@ from phonograph.files.results import (
 from phonograph.graphs import build_graphs
 from phonograph.steps.context import Context, RunResult
 from phonograph.steps.leakage import audit_splits, load_audit
+from phonograph.steps.targets import check_targets
 from phonograph.tables import to_table
 from phonograph.training import FitJob, combine_splits, fit_many, make_split
 from phonograph.types import (
@@ -67,6 +68,7 @@ def training_step(context: Context, result: RunResult) -> RunResult:
     graphs, labels = _needed(result)
 
     def make(folder: Path) -> tuple[LeakageAudit, tuple[Fitted, ...]]:
+        check_targets("training.targets", config.training.targets, labels)
         by_collection = splits(context, result.sets).values()
         audit = audit_splits(folder, graphs, result.sets, by_collection, config.training.allow)
         jobs = _jobs(context, result.sets, folder)

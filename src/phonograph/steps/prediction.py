@@ -15,6 +15,7 @@ from phonograph.files.structure_sets import read_crystals
 from phonograph.graphs import build_graphs
 from phonograph.models import predict
 from phonograph.models.domain import Outside, outside
+from phonograph.models.ensemble import distinct
 from phonograph.types import (
     BoolArray,
     Configurations,
@@ -43,6 +44,7 @@ def predict_structures(
     """Predict every target of ``bundles`` for every crystal of ``structures``.
 
     Networks of one target are an ensemble: the prediction is the mean of theirs, ``spread`` their standard deviation.
+    A network that is given several times, by path or by its weights, counts once, which ``warnings`` say.
     A crystal that leaves the training range of any network is predicted, counted and named in ``warnings``.
 
     Parameters
@@ -62,7 +64,7 @@ def predict_structures(
         One sentence: a bundle or a structure that cannot be read, elements that a network does not know (naming the
         structure), or networks of one target with different units.
     """
-    fits = [item if isinstance(item, Fitted) else load_bundle(Path(item), model) for item in _some(bundles, "a bundle")]
+    fits, copies = _networks(bundles, model)
     named = _named(structures)
     names, crystals = [name for name, _ in named], [crystal for _, crystal in named]
     _check_units(fits)
@@ -80,8 +82,24 @@ def predict_structures(
         composition=np.any([item.composition for item in leaves], axis=0),
         density=np.any([item.density for item in leaves], axis=0),
     )
-    sentences = (*warnings, *_sentences(made), *_unknown_ranges(fits))
+    sentences = (*copies, *warnings, *_sentences(made), *_unknown_ranges(fits))
     return replace(made, warnings=tuple(dict.fromkeys(sentences)))
+
+
+def _networks(
+    bundles: Paths | Sequence[Fitted], model: GraphModel | None
+) -> tuple[tuple[Fitted, ...], tuple[str, ...]]:
+    """Read each bundle once; return the networks that differ, and what is said of copies."""
+    given, read = _some(bundles, "a bundle"), dict[Path, Fitted]()
+    fits = []
+    for item in given:
+        if not isinstance(item, Fitted):
+            place = Path(item).resolve()
+            if place not in read:
+                read[place] = load_bundle(Path(item), model)
+            item = read[place]
+        fits.append(item)
+    return distinct(fits, [item.name if isinstance(item, Fitted) else str(item) for item in given])
 
 
 def _some(items: Paths | Sequence[Fitted], what: str) -> Paths | Sequence[Fitted]:

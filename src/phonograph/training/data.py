@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from phonograph.errors import ConfigurationError, DataError
 from phonograph.models.features import fit_input_scaling, without_electronegativity
 from phonograph.models.spec import describe
-from phonograph.training.settings import SQUASHED, TrainingSettings
+from phonograph.training.settings import GAP_TARGET, SQUASHED, TrainingSettings
 from phonograph.types import (
     FloatArray,
     GraphSet,
@@ -24,7 +24,8 @@ from phonograph.types import (
     read_only,
 )
 
-GAP_TARGET = "band_gap_eV"
+LARGEST_SCALED = 1e16
+"""Scaled labels must be smaller, so that sums of their squares are finite in single precision."""
 
 
 class Data(NamedTuple):
@@ -157,24 +158,55 @@ def input_scaling(data: Data, settings: TrainingSettings) -> InputScaling:
     )
 
 
-def target_scaling(data: Data, model: Any, settings: TrainingSettings, target: str) -> TargetScaling:
-    """Fit the scaling of the target that ``settings`` ask for, on the part that they name."""
-    whole = settings.scaling_part == "training+validation"
+def target_scaling(
+    data: Data, model: Any, settings: TrainingSettings, target: str, samples: Sequence[str] = ()
+) -> TargetScaling:
+    """Fit the scaling of the target that ``settings`` ask for, on the part that they name.
+
+    Parameters
+    ----------
+    data, model, settings, target
+        What is trained.
+    samples
+        Names of the samples, where the graphs do not tell them.
+
+    Raises
+    ------
+    DataError, ConfigurationError
+        As :func:`fit_target_scaling` and :func:`scaling_kind`; also of a validation label, which would be told as a
+        training that diverged.
+    """
+    whole, names = settings.scaling_part == "training+validation", samples or data.graphs.sample_ids
     values = data.values if whole else data.values[: data.n_train]
-    return fit_target_scaling(values, scaling_kind(model, settings), target)
+    found = fit_target_scaling(values, scaling_kind(model, settings), target, names)
+    with np.errstate(over="ignore"):
+        scaled = (data.values - found.shift) / found.scale
+    if not np.abs(scaled).max() < LARGEST_SCALED:
+        raise _too_large(data.values, target, names)
+    return found
 
 
-def fit_target_scaling(values: FloatArray, kind: str, target: str) -> TargetScaling:
+def fit_target_scaling(values: FloatArray, kind: str, target: str, samples: Sequence[str] = ()) -> TargetScaling:
     """Fit y = shift + scale·ŷ on the training labels.
 
     ``"standard"``: shift = mean, scale = standard deviation.  ``"minmax"``: shift = min, scale = max − min.
 
+    Parameters
+    ----------
+    values, kind, target
+        The labels, how they are scaled, and what they are called.
+    samples
+        Names of the samples, for messages.
+
     Raises
     ------
     DataError
-        When all labels are the same.
+        When all labels are the same, or one is so large that their mean or spread is no number.
     """
-    spread = float(values.max() - values.min())
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread, mean, deviation = float(values.max() - values.min()), float(values.mean()), float(values.std())
+    if not np.isfinite([spread, mean, deviation]).all():
+        raise _too_large(values, target, samples)
     if spread <= 1e-12 * max(1.0, float(np.abs(values).max())):
         raise DataError(
             f"{target} is {values[0]:.6g} for all {len(values)} training samples; there is nothing to learn, "
@@ -182,7 +214,16 @@ def fit_target_scaling(values: FloatArray, kind: str, target: str) -> TargetScal
         )
     if kind == "minmax":
         return TargetScaling(kind=kind, shift=float(values.min()), scale=spread)
-    return TargetScaling(kind=kind, shift=float(values.mean()), scale=float(values.std()))
+    return TargetScaling(kind=kind, shift=mean, scale=deviation)
+
+
+def _too_large(values: FloatArray, target: str, samples: Sequence[str]) -> DataError:
+    place = int(np.abs(values).argmax())
+    whose = f" of sample {samples[place]!r}" if len(samples) else ""
+    return DataError(
+        f"{target}: the label {values[place]:g}{whose} is so large that the labels cannot be scaled; correct it, or "
+        "leave the sample out"
+    )
 
 
 def scaling_kind(model: Any, settings: TrainingSettings) -> str:

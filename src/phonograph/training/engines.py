@@ -207,17 +207,23 @@ class ModuleEngine:
             # Not torch.manual_seed: that also queues a call for every accelerator, with a stack trace, each time.
             torch.default_generator.manual_seed(seeds[0])
             self._out = self._call(batches[0])
+        if not self._out.requires_grad:
+            raise DataError(
+                f"the output of {self._name} has no gradient, so its weights cannot be trained; compute it from "
+                "parameters that require gradients, without detach() and torch.no_grad()"
+            )
         return self._out.detach()
 
     def _call(self, batch: GraphBatch) -> Tensor:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             output: Tensor = self.module(batch)
         expected = (batch.n_graphs,) if self._targets == 1 else (batch.n_graphs, self._targets)
-        if output.shape != expected:
+        got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        if got != expected:
             raise DataError(
                 f"a network must return one value per graph{' and target' if self._targets > 1 else ''}, "
                 f"shape {expected}; "
-                f"that of {self._name} returned {tuple(output.shape)}"
+                f"that of {self._name} returned {got}"
             )
         return output.to(self.flat.dtype).view(1, batch.n_graphs, self._targets)
 

@@ -59,7 +59,7 @@ def fit(
     name
         Name of the trained network; ``<target>-<trained_on>-seed<seed>`` where not given.
     seed
-        Seed of initial weights, order of samples and dropout.
+        Seed of initial weights, order of samples and dropout, at least 0 and below 2^64.
     checkpoint
         File to write the state to and to continue from.  A file that is damaged or belongs to other data or settings
         is told in ``warnings`` and replaced.  Remove it when the result is saved.
@@ -71,7 +71,8 @@ def fit(
     DataError
         When samples, labels or edges are too few, the target is constant, or training diverges.
     ConfigurationError
-        When output and target scaling contradict each other, or a device is asked for that is not there.
+        When output and target scaling contradict each other, a device is asked for that is not there, or the seed is
+        no whole number that a bundle can hold.
     """
     task = prepare(
         graphs,

@@ -10,7 +10,8 @@ from typing import Any
 
 from phonograph.errors import ConfigurationError
 from phonograph.models.spec import ARCHITECTURES, GraphConvNet
-from phonograph.training.settings import TrainingSettings
+from phonograph.options import without_effect
+from phonograph.training.settings import GAP_TARGET, TrainingSettings
 
 ARCHITECTURE = "architecture"
 MODEL_AXES = tuple(item.name for item in fields(GraphConvNet))
@@ -26,6 +27,10 @@ PAPER_AXES: Mapping[str, tuple[Any, ...]] = {
     "dropout": (0.0, 0.2, 0.4, 0.6),
 }
 """The published grid of 480 points."""
+
+
+NEEDS: Mapping[str, tuple[str, Any]] = {"radial_functions": ("edge_law", "radial"), "patience": ("keep", "best")}
+"""Option → another one and the value without which the first has no effect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,40 @@ def check_axes(axes: Mapping[str, Sequence[Any]], where: str = "study.axes") -> 
     overlap = {"convolutions", "pooling"} & axes.keys() if ARCHITECTURE in axes else set()
     if overlap:
         raise ConfigurationError(f"{where}: architecture sets {sorted(overlap)[0]} too; leave one of the two out")
+
+
+def check_effects(
+    axes: Mapping[str, Sequence[Any]],
+    ranges: Mapping[str, Sequence[float]],
+    settings: TrainingSettings,
+    targets: Sequence[str],
+) -> None:
+    """Refuse axes that change no network: each would be trained again and again, and the winner praised for it.
+
+    Parameters
+    ----------
+    axes, ranges
+        What a study varies.
+    settings
+        What it varies them from.
+    targets
+        What its networks learn.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the axis, and what it needs to have an effect.
+    """
+    for name in (*axes, *ranges):
+        where = f"study.axes.{name}" if name in axes else f"study.search.ranges.{name}"
+        option, needed = NEEDS.get(name, (name, None))
+        if needed is not None and needed not in axes.get(option, (getattr(settings, option),)):
+            raise without_effect(
+                f"{where} without {option} = {needed!r}",
+                f"set training.settings.{option} = {needed!r}, name it in study.axes.{option}, or leave {name} out",
+            )
+        if name == "smallest_gap_eV" and GAP_TARGET not in targets:
+            raise without_effect(f"{where} without the target {GAP_TARGET}", f"study that target, or leave {name} out")
 
 
 def check_axis_name(name: str, where: str) -> None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phonograph.errors import DataError
+from phonograph.options import check_seed
 from phonograph.training.settings import TrainingSettings
 from phonograph.types import Fitted, GraphModel, Split
+from phonograph.types.arrays import set_field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class FitJob:
     checkpoint: Path | None = None
 
     def __post_init__(self) -> None:
+        set_field(self, "seed", check_seed(self.seed, f"the seed of {self.name or 'a fit'}"))
         if self.heads and (self.target not in self.heads or len(set(self.heads)) < max(2, len(self.heads))):
             raise DataError(
                 f"{self.name}: heads must be at least two different targets, one of them {self.target!r}; "

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from phonograph.errors import DataError
 from phonograph.models.domain import training_domain, widest
+from phonograph.options import check_seed
 from phonograph.training.data import Data, input_scaling, target_scaling
 from phonograph.training.prepare import Task, describe_fit, device_of, finish
 from phonograph.training.settings import TrainingSettings
@@ -127,7 +128,7 @@ def fit_large(
     DataError, ConfigurationError
         As :func:`fit`.
     """
-    settings = settings or TrainingSettings()
+    settings, seed = settings or TrainingSettings(), check_seed(seed, "the seed of a fit")
     name = name or "-".join(filter(None, (target, trained_on, f"seed{seed}")))
     data, rows = _select(graphs, split, target)
     inputs = input_scaling(data._replace(n_train=1), settings)  # the one graph that stands for the training part
@@ -141,7 +142,7 @@ def fit_large(
         split=split,
         data=data._replace(values=data.values[:, None]),
         inputs=inputs,
-        scalings=(target_scaling(data, model, settings, target),),
+        scalings=(target_scaling(data, model, settings, target, [str(name) for name in graphs.sample_ids[rows]]),),
         units=(graphs.units[graphs.targets.index(target)],),
         described=describe_fit(model, settings, [target], seed),
         fingerprint=_fingerprint(graphs, rows, data),

@@ -16,6 +16,7 @@ from phonograph.errors import ConfigurationError, DataError
 from phonograph.models.domain import training_domain
 from phonograph.models.predict import build_network
 from phonograph.models.spec import GraphConvNet, describe
+from phonograph.options import check_seed
 from phonograph.training.data import Data, feature_warnings, input_scaling, select, select_joint, target_scaling
 from phonograph.training.settings import TrainingSettings
 from phonograph.types import (
@@ -138,8 +139,9 @@ def prepare(
     DataError
         When samples, labels or edges are too few, or a target is constant.
     ConfigurationError
-        When output and target scaling contradict each other.
+        When output and target scaling contradict each other, or the seed is none.
     """
+    seed = check_seed(seed, "the seed of a fit")
     name = name or "-".join(filter(None, ("+".join(targets), trained_on, f"seed{seed}")))
     if len(targets) == 1:
         single = select(graphs, labels, split, targets[0], settings)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from phonograph.training.checkpoint import Checkpoint, read_checkpoint
 from phonograph.types import Epoch
@@ -43,11 +44,37 @@ def _plain(member: Member) -> dict[str, Any]:
     }
 
 
+def structure(module: nn.Module) -> str:
+    """Return what tells networks apart that are no settings: their printed layers, and what they are made of."""
+    # Addresses of functions, which some layers print, are others in every process.
+    printed = re.sub(r" at 0x[0-9a-f]+", "", repr(module))
+    return "\n".join([printed, *(f"{name} {tuple(value.shape)}" for name, value in module.state_dict().items())])
+
+
+def _misfit(trainer: Trainer, found: Checkpoint) -> str:
+    """Say in a few words why the tensors of a checkpoint are not those of the networks, or nothing.
+
+    Checked before anything is taken back, so that training can start from the beginning.
+    """
+    networks, count = len(trainer.members), len(found.state["alive"])
+    expected = {f"now.{name}": value for name, value in trainer.engine.snapshot().items()}
+    expected |= {"adam.mean": trainer.adam.mean, "adam.square": trainer.adam.square}
+    for name, value in expected.items():
+        shape = tuple(value.shape)
+        # Networks that were finished have left the stack.
+        wanted = (count, *shape[1:]) if networks > 1 and shape else shape
+        if name not in found.tensors or tuple(found.tensors[name].shape) != wanted:
+            return f"its {name.removeprefix('now.')} is not that of the network"
+    return ""
+
+
 def resume(trainer: Trainer, path: Path, key: str) -> str:
     """Continue from ``path``; return why not in one sentence, or an empty string."""
     found = read_checkpoint(path, key)
     if not isinstance(found, str) and found.state["epoch"] > trainer.settings.epochs:
         found = f"it is of epoch {found.state['epoch']}, {trainer.settings.epochs} are wanted"
+    if not isinstance(found, str):
+        found = _misfit(trainer, found) or found
     if isinstance(found, str):
         what = trainer.members[0].name if len(trainer.members) == 1 else f"the stack of {trainer.members[0].name}"
         return f"The checkpoint of {what} could not be used ({found}); training started from the beginning."

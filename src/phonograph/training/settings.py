@@ -7,6 +7,9 @@ from typing import Any
 
 from phonograph.options import check_options, option
 
+GAP_TARGET = "band_gap_eV"
+"""The target that ``smallest_gap_eV`` is about."""
+
 SQUASHED = ("sigmoid", "relu")
 """Outputs that cannot be negative; they need a target scaled to [0, 1]."""
 

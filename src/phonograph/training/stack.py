@@ -226,18 +226,23 @@ def train_tasks(
     from phonograph.training.engines import DTYPES, Engine, ModuleEngine, StackEngine
     from phonograph.training.loop import Trainer
     from phonograph.training.processes import processes
+    from phonograph.training.resume import structure
 
     first = tasks[0]
     precision = first.settings.precision
     sources = sources or _sources(tasks, DTYPES[precision], device)
     members = [task.member(source, DTYPES[precision], device) for task, source in zip(tasks, sources, strict=True)]
     engine: Engine
+    keys = [task.key for task in tasks]
     if type(first.model) is GraphConvNet and sources[0].dense:
         modules: list[Any] = [task.build() for task in tasks]
         engine = StackEngine(modules, precision, device)
     else:
-        engine = ModuleEngine(first.build(), first.name, len(first.targets), precision, device)
-    key = hashlib.sha256("".join(task.key for task in tasks).encode()).hexdigest()
+        module = first.build()
+        # A class of one's own need not be a dataclass: what it builds, not its name, is the network.
+        keys += [] if type(first.model) is GraphConvNet else [structure(module)]
+        engine = ModuleEngine(module, first.name, len(first.targets), precision, device)
+    key = hashlib.sha256("".join(keys).encode()).hexdigest()
     problem = Trainer(engine, members, processes()).run(checkpoint, key, progress)
     return members, [problem] if problem else []
 
